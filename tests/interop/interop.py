@@ -13,9 +13,11 @@ import classify
 import clients
 import dane
 import dane_mail
+import dsn
 import edge
 import extensions
 import functions
+import hops
 import messages
 import openapi
 import panel
@@ -28,6 +30,7 @@ import sdks
 import smuggling
 import spam
 import sts
+import tls_reports
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -39,12 +42,15 @@ ROWS = (
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + extensions.ROWS
+    + dsn.ROWS
+    + hops.ROWS
     + returns.ROWS
     + scan.ROWS
     + smuggling.ROWS
     + dane.ROWS
     + dane_mail.ROWS
     + sts.ROWS
+    + tls_reports.ROWS
     + plugins.ROWS
     + postgresql.ROWS
     + spam.ROWS
@@ -210,7 +216,8 @@ def everything(table, given, folder):
     relay.stop()
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
-    extensions.run(table, given.relevo, folder)
+    extended(table, given, folder)
+    from_hop_to_hop(table, given, folder)
     coming_back(table, given, folder)
     scanned(table, given.relevo, folder)
     smuggling.run(table, given.relevo, folder)
@@ -229,6 +236,15 @@ def coming_back(table, given, folder):
     returns.run(table, given.relevo, folder, unpacked, submit)
 
 
+def extended(table, given, folder):
+    extensions.run(table, given.relevo, folder)
+    dsn.run(table, given.relevo, folder, {name: getattr(given, name) for name in ("exim", "sendmail", "courier")})
+
+
+def from_hop_to_hop(table, given, folder):
+    hops.run(table, given.relevo, folder, {"sendmail": given.sendmail, "courier": given.courier})
+
+
 def scanned(table, binary, folder):
     relay = Relay(binary, folder / "relay-scanned", 9)
     try:
@@ -241,6 +257,7 @@ def encrypted(table, given, folder):
     dane.run(table, given.relevo, folder, given.dns, given.exim)
     dane_mail.run(table, given.relevo, folder, given.dns)
     sts.run(table, given.relevo, folder, given.dns)
+    tls_reports.run(table, given.relevo, folder, given.dns, given.parsedmarc)
 
 
 def at_the_edge(table, given, folder):
@@ -256,11 +273,14 @@ def main():
     arguments.add_argument("--exim", required=True)
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
+    arguments.add_argument("--courier", required=True)
     arguments.add_argument("--dns", required=True)
+    arguments.add_argument("--parsedmarc", required=True)
     arguments.add_argument("--scan", action="store_true", help="only the rows of TLS scanners")
     arguments.add_argument("--smuggling", action="store_true", help="only the rows of SMTP smuggling")
     arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
-    arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
+    arguments.add_argument("--tls", action="store_true", help="only the rows of DANE, MTA-STS and TLS reports")
+    arguments.add_argument("--hops", action="store_true", help="only the rows of sendmail and Courier before and after the relay")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
@@ -289,9 +309,11 @@ def main():
     elif given.smuggling:
         rows, check = smuggling.ROWS, lambda table: smuggling.run(table, given.relevo, folder)
     elif given.extensions:
-        rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
+        rows, check = extensions.ROWS + dsn.ROWS, lambda table: extended(table, given, folder)
+    elif given.hops:
+        rows, check = hops.ROWS, lambda table: from_hop_to_hop(table, given, folder)
     elif given.tls:
-        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
+        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS + tls_reports.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
