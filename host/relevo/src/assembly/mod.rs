@@ -72,6 +72,7 @@ use crate::plugin_admin::AuditedPlugins;
 use crate::tasks::{self, MainTasks};
 
 pub(crate) use base::Base;
+pub(crate) use cluster::engine as cluster_engine;
 use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
 use shaping::{restore_shaping, shaping_keeper};
