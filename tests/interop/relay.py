@@ -2,8 +2,8 @@
 
 import os
 import pathlib
-import signal
 import random
+import signal
 import socket
 import subprocess
 import time
