@@ -1,11 +1,15 @@
 """Runs the fixed table of interop rows. A row that fails or does not run fails the whole."""
 
 import argparse
+import json
 import os
 import pathlib
 import shutil
 import smtplib
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -63,6 +67,8 @@ ROWS = (
 )
 
 NOT_RUN = "not run"
+# Rows that mostly wait, by their options: each list runs beside the others, in processes of its own.
+BESIDE = (["--tls"], ["--hops", "--returns", "--smuggling"], ["--extensions", "--scan"])
 
 
 class Table:
@@ -89,7 +95,9 @@ class Table:
         self.results[row] = NOT_RUN
         print(f"{row:58} {NOT_RUN}: {reason}", flush=True)
 
-    def close(self):
+    def close(self, file=None):
+        if file:
+            pathlib.Path(file).write_text(json.dumps(self.results))
         missing = [row for row in self.rows if row not in self.results]
         failed = [row for row in self.rows if self.results.get(row) not in ("ok", NOT_RUN)]
         not_run = [row for row in self.rows if self.results.get(row) == NOT_RUN]
@@ -207,7 +215,39 @@ def servers(table, binary, folder, opensmtpd):
     table.run("Postfix relays through Relevo", through)
 
 
+def beside(folder):
+    """Starts what runs beside the rest. Call the answer to wait for it; it returns the results."""
+    results = {}
+
+    def lane(options):
+        for option in options:
+            file = folder / f"results{option}.json"
+            command = [sys.executable, "-u", __file__, *sys.argv[1:], option, "--results", str(file)]
+            subprocess.run(command, check=False)
+            # Rows of a process that ended without results are missing, and fail the whole.
+            results.update(json.loads(file.read_text()) if file.exists() else {})
+
+    lanes = [threading.Thread(target=lane, args=(options,)) for options in BESIDE]
+    for started in lanes:
+        started.start()
+
+    def finish():
+        for started in lanes:
+            started.join()
+        return results
+
+    return finish
+
+
 def everything(table, given, folder):
+    finish = beside(folder)
+    try:
+        one_by_one(table, given, folder)
+    finally:
+        table.results.update(finish())
+
+
+def one_by_one(table, given, folder):
     sink = Sink()
     relay = Relay(given.relevo, folder / "relay", sink.port)
     submissions(table, relay, sink, folder)
@@ -216,12 +256,6 @@ def everything(table, given, folder):
     relay.stop()
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
-    extended(table, given, folder)
-    from_hop_to_hop(table, given, folder)
-    coming_back(table, given, folder)
-    scanned(table, given.relevo, folder)
-    smuggling.run(table, given.relevo, folder)
-    encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
     spam.run(table, given.relevo, folder)
@@ -288,6 +322,7 @@ def main():
     arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
     arguments.add_argument("--panel", nargs="?", const="", metavar="TEXT", help="only the rows of the panel, or those with this text")
     arguments.add_argument("--panel-fill", type=int, metavar="MESSAGES", help="only the times of the panel's pages with so many messages")
+    arguments.add_argument("--results", metavar="FILE", help="write the results as JSON")
     arguments.add_argument("--screenshots", metavar="DIR", help="with --panel: only pictures of its pages, with friendly data")
     given = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
@@ -326,7 +361,7 @@ def main():
     try:
         check(table)
     finally:
-        code = table.close()
+        code = table.close(given.results)
         if code == 0:
             shutil.rmtree(folder, ignore_errors=True)
         else:

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod assembly;
+mod certificates;
 mod check;
 mod check_content;
 mod classify;
