@@ -151,7 +151,7 @@ impl EmbeddedStore {
         if let Some(log) = self.inner.log() {
             log.stop();
         }
-        self.inner.poison.fatal("the shard was given up");
+        self.inner.poison.end("the shard is served elsewhere, or nobody knows by whom");
     }
 
     /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`.
