@@ -125,7 +125,8 @@ def with_relevo(internet, binary, config, name):
     return relevo_verdict(json.loads(done.stdout)), done.stdout
 
 
-def relay_configuration(folder, delivery="mta_sts = false", resolver=RESOLVER):
+def relay_configuration(folder, delivery="mta_sts = false", resolver=RESOLVER, more=""):
+    """`delivery`: more of `[delivery]`. `more`: what follows all else."""
     path = folder / "relevo.toml"
     path.write_text(textwrap.dedent(f"""\
         hostname = "mta.sender.test"
@@ -140,7 +141,7 @@ def relay_configuration(folder, delivery="mta_sts = false", resolver=RESOLVER):
         [smtp]
         relay = ["127.0.0.1:2525"]
         trusted_networks = ["127.0.0.0/8"]
-        """))
+        """) + more)
     return path
 
 

@@ -1,10 +1,12 @@
-"""Mail hosts: `dane_hosts.py HOSTS.json MAIL.jsonl`.
+"""Mail hosts: `dane_hosts.py HOSTS.json FOLDER`.
 
 HOSTS.json is a list of addresses, each with a file of chain and key, or none: no STARTTLS. The file
-is read anew for each connection. A line of MAIL.jsonl is a message that was taken.
+is read anew for each connection. A host may refuse all recipients. Messages that are taken are kept in
+FOLDER, with a line in its `mail.jsonl` each; a line of `sessions.jsonl` is a connection that said EHLO.
 """
 
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -13,14 +15,19 @@ import ssl
 import sys
 import threading
 
-LOCK = threading.Lock()
-MAIL = sys.argv[2]
+LOCK, NUMBERS = threading.Lock(), itertools.count()
+FOLDER = pathlib.Path(sys.argv[2])
+
+
+def tell(name, what):
+    with LOCK, open(FOLDER / name, "a") as file:
+        file.write(json.dumps(what) + "\n")
 
 
 class Session:
     def __init__(self, connection, host):
         self.connection, self.host, self.tls, self.certificate = connection, host, None, None
-        self.recipients = []
+        self.recipients, self.is_known = [], False
 
     def say(self, text):
         self.connection.sendall(text.encode() + b"\r\n")
@@ -32,11 +39,16 @@ class Session:
         while line := lines.readline(2_000):
             verb = line[:4].upper()
             if verb == b"EHLO":
+                if not self.is_known:
+                    tell("sessions.jsonl", self.host["address"])
+                self.is_known = True
                 offer = "250-STARTTLS\r\n" if self.host["chain"] and not self.tls else ""
                 self.say(f"250-mx\r\n{offer}250 8BITMIME")
             elif verb == b"STAR" and self.host["chain"] and not self.tls:
                 self.say("220 go on")
                 lines = self.encrypt()
+            elif verb == b"RCPT" and self.host.get("refuses"):
+                self.say("550 5.1.1 nobody")
             elif verb == b"RCPT":
                 self.recipients.append(re.search(rb"<(.*?)>", line)[1].decode())
                 self.say("250 ok")
@@ -63,13 +75,14 @@ class Session:
         while (line := lines.readline()) != b".\r\n":
             if not line:
                 raise OSError("the connection ended within a message")
-            content += line
+            content += line.removeprefix(b".")
         subject = re.search(rb"^Subject: (.*?)\r\n", content, re.M)
+        file = f"{self.host['address']}-{next(NUMBERS)}.eml"
+        (FOLDER / file).write_bytes(content)
         message = {"address": self.host["address"], "tls": self.tls, "certificate": self.certificate,
-                   "subject": subject and subject[1].decode(), "recipients": self.recipients}
+                   "subject": subject and subject[1].decode(), "recipients": self.recipients, "file": file}
         self.recipients = []
-        with LOCK, open(MAIL, "a") as mail:
-            mail.write(json.dumps(message) + "\n")
+        tell("mail.jsonl", message)
 
 
 def serve(host):

@@ -23,9 +23,10 @@ def asked(name):
 class Internet:
     """Names, addresses and mail hosts in a network namespace."""
 
-    def __init__(self, folder, programs, names, unsigned=None, ttl=300):
-        """`names`: of the domains, with what is special in them. `unsigned`: more zones below `test`, with their records."""
-        self.names, self.unsigned, self.ttl = names, unsigned or {}, ttl
+    def __init__(self, folder, programs, names, unsigned=None, more=None, ttl=300):
+        """`names`: of the domains, with what is special in them. `unsigned`: more zones below `test`, with their records.
+        `more`: more records of domains."""
+        self.names, self.unsigned, self.more, self.ttl = names, unsigned or {}, more or {}, ttl
         self.folder, self.programs, self.name, self.processes = folder, programs, f"relevo-dane-{os.getpid()}", []
 
     def inside(self, *command, **options):
@@ -41,13 +42,14 @@ class Internet:
         subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
         # named listens at addresses that an interface has.
         subprocess.run(["ip", "-n", self.name, "address", "add", f"{SERVER}/32", "dev", "lo"], check=True)
-        self.mail = self.folder / "mail.jsonl"
+        self.mail = self.folder / "mail"
+        self.mail.mkdir()
         resolv = pathlib.Path("/etc/netns") / self.name
         resolv.mkdir(parents=True)
         # Postfix believes the AD bit only where it is told to.
         (resolv / "resolv.conf").write_text(f"nameserver {RESOLVER}\noptions trust-ad edns0\n")
         self.hosts = Hosts(self.folder, self.names)
-        self.zones = Zones(self.folder, self.hosts, self.names, self.unsigned, self.ttl)
+        self.zones = Zones(self.folder, self.hosts, self.names, self.unsigned, self.more, self.ttl)
         anchor = self.zones.write()
         (self.folder / "anchor.key").write_text(anchor)
         self.named = self.daemon(self.programs / "named", "-g", "-c", self.folder / "named.conf", "-u", "root")
@@ -55,8 +57,13 @@ class Internet:
             config = self.folder / f"unbound-{address}.conf"
             config.write_text(unbound(self.folder, address, modules))
             self.daemon(self.programs / "unbound", "-d", "-c", config)
-        self.daemon(sys.executable, HERE / "dane_hosts.py", self.hosts.file, self.mail)
-        self.wait([(RESOLVER, 53), (FORWARDER, 53), (SERVER, 53), ("127.0.1.1", 25)])
+        self.wait([(RESOLVER, 53), (FORWARDER, 53), (SERVER, 53)])
+        self.serve(self.hosts.file)
+
+    def serve(self, file):
+        """More mail hosts: `file` is a list as that of `dane_hosts.py`."""
+        self.daemon(sys.executable, HERE / "dane_hosts.py", file, self.mail)
+        self.wait([(host["address"], 25) for host in json.loads(file.read_text())])
 
     def wait(self, places, seconds=30):
         end = time.monotonic() + seconds
@@ -85,8 +92,16 @@ class Internet:
             time.sleep(0.2)
 
     def received(self):
-        """What the mail hosts have taken: dicts with `address`, `tls`, `certificate`, `subject`, `recipient`."""
-        return [json.loads(line) for line in self.mail.read_text().splitlines()] if self.mail.exists() else []
+        """What the mail hosts have taken: dicts with `address`, `tls`, `certificate`, `subject`, `recipients`, `file`."""
+        return self.told("mail.jsonl")
+
+    def sessions(self):
+        """The address of each connection to the mail hosts that said EHLO."""
+        return self.told("sessions.jsonl")
+
+    def told(self, name):
+        path = self.mail / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def stop(self):
         for process in self.processes:
@@ -144,7 +159,7 @@ class Hosts:
         extensions = self.folder / f"{name}.ext"
         names = ",".join(f"DNS:{name}" for name in names or [host])
         extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
-        days = "-1" if name == "expired-cert" else "20"
+        days = "-1" if name.endswith("expired-cert") else "20"
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", leaf)
         chain.write_bytes(leaf.read_bytes() + self.ca.read_bytes() + key.read_bytes())
         return chain, key

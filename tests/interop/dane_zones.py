@@ -19,8 +19,8 @@ SIGNED = {"alg7": "NSEC3RSASHA1", "alg8": "RSASHA256"}
 class Zones:
     """A root, `test` with NSEC3 and opt-out, a zone for each domain, and an unsigned one."""
 
-    def __init__(self, folder, hosts, names, unsigned, ttl):
-        self.folder, self.hosts, self.names, self.unsigned, self.ttl = folder / "zones", hosts, names, unsigned, ttl
+    def __init__(self, folder, hosts, names, unsigned, more, ttl):
+        self.folder, self.hosts, self.names, self.unsigned, self.more, self.ttl = folder / "zones", hosts, names, unsigned, more, ttl
         self.zones, self.serial, self.tlsa, self.rings, self.signers = {}, 0, {}, {}, {}
         self.folder.mkdir()
 
@@ -83,6 +83,7 @@ class Zones:
             "dname-bogus": "_25._tcp.mx.other",
         }.get(name, "_25._tcp.mx")
         text += "".join(f"{owner} TLSA {record}\n" for record in self.tlsa.get(name) or self.hosts.tlsa(name))
+        text += self.more.get(name, "")
         if name == "servfail":
             # Nobody is at that address.
             text += "_tcp.mx NS ns.nowhere\nns.nowhere A 127.0.0.99\n"

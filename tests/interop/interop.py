@@ -1,11 +1,15 @@
 """Runs the fixed table of interop rows. A row that fails or does not run fails the whole."""
 
 import argparse
+import json
 import os
 import pathlib
 import shutil
 import smtplib
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -13,9 +17,11 @@ import classify
 import clients
 import dane
 import dane_mail
+import dsn
 import edge
 import extensions
 import functions
+import hops
 import messages
 import openapi
 import panel
@@ -28,6 +34,7 @@ import sdks
 import smuggling
 import spam
 import sts
+import tls_reports
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -39,12 +46,15 @@ ROWS = (
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + extensions.ROWS
+    + dsn.ROWS
+    + hops.ROWS
     + returns.ROWS
     + scan.ROWS
     + smuggling.ROWS
     + dane.ROWS
     + dane_mail.ROWS
     + sts.ROWS
+    + tls_reports.ROWS
     + plugins.ROWS
     + postgresql.ROWS
     + spam.ROWS
@@ -57,6 +67,8 @@ ROWS = (
 )
 
 NOT_RUN = "not run"
+# Rows that mostly wait, by their options: each list runs beside the others, in processes of its own.
+BESIDE = (["--tls"], ["--hops", "--returns", "--smuggling"], ["--extensions", "--scan"])
 
 
 class Table:
@@ -83,7 +95,9 @@ class Table:
         self.results[row] = NOT_RUN
         print(f"{row:58} {NOT_RUN}: {reason}", flush=True)
 
-    def close(self):
+    def close(self, file=None):
+        if file:
+            pathlib.Path(file).write_text(json.dumps(self.results))
         missing = [row for row in self.rows if row not in self.results]
         failed = [row for row in self.rows if self.results.get(row) not in ("ok", NOT_RUN)]
         not_run = [row for row in self.rows if self.results.get(row) == NOT_RUN]
@@ -201,7 +215,39 @@ def servers(table, binary, folder, opensmtpd):
     table.run("Postfix relays through Relevo", through)
 
 
+def beside(folder):
+    """Starts what runs beside the rest. Call the answer to wait for it; it returns the results."""
+    results = {}
+
+    def lane(options):
+        for option in options:
+            file = folder / f"results{option}.json"
+            command = [sys.executable, "-u", __file__, *sys.argv[1:], option, "--results", str(file)]
+            subprocess.run(command, check=False)
+            # Rows of a process that ended without results are missing, and fail the whole.
+            results.update(json.loads(file.read_text()) if file.exists() else {})
+
+    lanes = [threading.Thread(target=lane, args=(options,)) for options in BESIDE]
+    for started in lanes:
+        started.start()
+
+    def finish():
+        for started in lanes:
+            started.join()
+        return results
+
+    return finish
+
+
 def everything(table, given, folder):
+    finish = beside(folder)
+    try:
+        one_by_one(table, given, folder)
+    finally:
+        table.results.update(finish())
+
+
+def one_by_one(table, given, folder):
     sink = Sink()
     relay = Relay(given.relevo, folder / "relay", sink.port)
     submissions(table, relay, sink, folder)
@@ -210,11 +256,6 @@ def everything(table, given, folder):
     relay.stop()
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
-    extensions.run(table, given.relevo, folder)
-    coming_back(table, given, folder)
-    scanned(table, given.relevo, folder)
-    smuggling.run(table, given.relevo, folder)
-    encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
     spam.run(table, given.relevo, folder)
@@ -229,6 +270,15 @@ def coming_back(table, given, folder):
     returns.run(table, given.relevo, folder, unpacked, submit)
 
 
+def extended(table, given, folder):
+    extensions.run(table, given.relevo, folder)
+    dsn.run(table, given.relevo, folder, {name: getattr(given, name) for name in ("exim", "sendmail", "courier")})
+
+
+def from_hop_to_hop(table, given, folder):
+    hops.run(table, given.relevo, folder, {"sendmail": given.sendmail, "courier": given.courier})
+
+
 def scanned(table, binary, folder):
     relay = Relay(binary, folder / "relay-scanned", 9)
     try:
@@ -241,6 +291,7 @@ def encrypted(table, given, folder):
     dane.run(table, given.relevo, folder, given.dns, given.exim)
     dane_mail.run(table, given.relevo, folder, given.dns)
     sts.run(table, given.relevo, folder, given.dns)
+    tls_reports.run(table, given.relevo, folder, given.dns, given.parsedmarc)
 
 
 def at_the_edge(table, given, folder):
@@ -256,11 +307,14 @@ def main():
     arguments.add_argument("--exim", required=True)
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
+    arguments.add_argument("--courier", required=True)
     arguments.add_argument("--dns", required=True)
+    arguments.add_argument("--parsedmarc", required=True)
     arguments.add_argument("--scan", action="store_true", help="only the rows of TLS scanners")
     arguments.add_argument("--smuggling", action="store_true", help="only the rows of SMTP smuggling")
     arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
-    arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
+    arguments.add_argument("--tls", action="store_true", help="only the rows of DANE, MTA-STS and TLS reports")
+    arguments.add_argument("--hops", action="store_true", help="only the rows of sendmail and Courier before and after the relay")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
@@ -268,6 +322,7 @@ def main():
     arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
     arguments.add_argument("--panel", nargs="?", const="", metavar="TEXT", help="only the rows of the panel, or those with this text")
     arguments.add_argument("--panel-fill", type=int, metavar="MESSAGES", help="only the times of the panel's pages with so many messages")
+    arguments.add_argument("--results", metavar="FILE", help="write the results as JSON")
     arguments.add_argument("--screenshots", metavar="DIR", help="with --panel: only pictures of its pages, with friendly data")
     given = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
@@ -289,9 +344,11 @@ def main():
     elif given.smuggling:
         rows, check = smuggling.ROWS, lambda table: smuggling.run(table, given.relevo, folder)
     elif given.extensions:
-        rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
+        rows, check = extensions.ROWS + dsn.ROWS, lambda table: extended(table, given, folder)
+    elif given.hops:
+        rows, check = hops.ROWS, lambda table: from_hop_to_hop(table, given, folder)
     elif given.tls:
-        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
+        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS + tls_reports.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
@@ -304,7 +361,7 @@ def main():
     try:
         check(table)
     finally:
-        code = table.close()
+        code = table.close(given.results)
         if code == 0:
             shutil.rmtree(folder, ignore_errors=True)
         else:

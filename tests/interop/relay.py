@@ -1,6 +1,8 @@
 """A relevo process with a configuration of its own, and the sink that it delivers to."""
 
+import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -10,12 +12,20 @@ from aiosmtpd.controller import Controller
 
 DOMAIN = "example.test"
 USER, PASSWORD = "interop", "correct horse battery"
+# Of Debian's faketime: to be loaded before all else, with the time in FAKETIME.
+LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports of outgoing connections: a relay may need a minute before it listens."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for_port(port, process, seconds=120):
@@ -64,7 +74,9 @@ class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
     def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False, tracking="",
-                 relay_port=None, smtp=""):
+                 relay_port=None, smtp="", delivery="", environment=None, password=PASSWORD):
+        """`places`, `smtp`, `delivery`, `tracking`: more of the configuration. `environment`: more variables."""
+        self.environment = {**os.environ, **(environment or {})}
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.submission, self.submissions, self.relay = free_port(), free_port(), relay_port or free_port()
@@ -77,7 +89,7 @@ class Relay:
             line = next(l for l in out.splitlines() if " IN TXT " in l)
             self.records[f"{selector}._domainkey.{DOMAIN}"] = "".join(line.split('"')[1::2])
             dkim.append(f'{{ selector = "{selector}", algorithm = "{algorithm}", key = "{key}" }}')
-        entry = self.run("credential", "new", "--username", USER, "--stdin", stdin=PASSWORD)
+        entry = self.run("credential", "new", "--username", USER, "--stdin", stdin=password)
         credentials = next(l for l in entry.splitlines() if l.startswith("credentials"))
         listen_http, api_keys = "", ""
         if api:
@@ -102,6 +114,7 @@ trusted_networks = ["127.0.0.0/8"]
 {listen_http}
 [delivery]
 smarthost = {{ host = "127.0.0.1", port = {smarthost}, tls = "opportunistic" }}
+{delivery}
 [[tenant]]
 id = "interop"
 {credentials}
@@ -118,7 +131,7 @@ dkim = [{", ".join(dkim)}]
     def start(self):
         """Also after `stop`: the same configuration, ports and data."""
         self.log = open(self.folder / "log", "ab")
-        self.process = subprocess.Popen([self.binary, "serve", "--config", str(self.config)], stderr=self.log)
+        self.process = subprocess.Popen([self.binary, "serve", "--config", str(self.config)], stderr=self.log, env=self.environment)
         for port in self.ports:
             wait_for_port(port, self.process)
 

@@ -69,7 +69,7 @@ pub struct ShardView {
 }
 
 /// What a node knows of the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ClusterView {
     /// All nodes that ever were, by name.
     pub nodes: Vec<NodeView>,
@@ -164,9 +164,8 @@ impl Member {
     #[must_use]
     pub fn rival(&self) -> Option<String> {
         let state = self.state.lock();
-        let is_rival = |node: &&NodeView| {
-            node.is_alive && node.home == self.node.home && node.name != self.node.name
-        };
+        let is_rival =
+            |node: &&NodeView| node.is_alive && node.home == self.node.home && node.name != self.node.name;
         state.view.nodes.iter().find(is_rival).map(|node| node.name.clone())
     }
 
@@ -273,7 +272,8 @@ impl Member {
             let is_others = home.is_some_and(|node| node.name != self.node.name);
             let (is_held, may_take) = {
                 let state = self.state.lock();
-                let is_put_off = state.refused.get(&found.shard).is_some_and(|(until, _)| *until > Instant::now());
+                let is_put_off =
+                    state.refused.get(&found.shard).is_some_and(|(until, _)| *until > Instant::now());
                 (state.held.contains_key(&found.shard), !state.is_leaving && !is_put_off)
             };
             if is_held && is_others {
@@ -369,6 +369,39 @@ impl Member {
             tracing::warn!(target: "relevo::cluster", shard, %error, "the lease was not given up: it lapses");
         }
     }
+}
+
+/// Looks at nodes and shards from outside: who renews within a few seconds is alive.
+///
+/// # Errors
+/// The engine does not answer.
+pub async fn observe(engine: &dyn Engine) -> Result<ClusterView, EngineError> {
+    let leases = engine.leases();
+    let revisions = async || -> Result<BTreeMap<String, LeaseEntry>, EngineError> {
+        let (nodes, shards) = (leases.entries("node.").await?, leases.entries("shard.").await?);
+        Ok(nodes.into_iter().chain(shards).collect())
+    };
+    let before = revisions().await?;
+    tokio::time::sleep(2 * RENEWED).await;
+    let after = revisions().await?;
+    let is_renewed =
+        |key: &str| before.get(key).map(|entry| entry.revision) != after.get(key).map(|entry| entry.revision);
+    let mut view = ClusterView::default();
+    for (key, entry) in &after {
+        if let Some(shard) = shard_of(key) {
+            let is_free = entry.holder.is_empty() || !is_renewed(key);
+            view.shards.push(ShardView { shard, holder: entry.holder.clone(), is_free });
+        } else if let Ok(NodeNote { address, home }) = serde_json::from_str(&entry.note) {
+            let (name, is_alive) = (entry.holder.clone(), is_renewed(key));
+            view.nodes.push(NodeView { name, address, home, is_alive });
+        }
+    }
+    for shard in engine.shards().await? {
+        if !view.shards.iter().any(|known| known.shard == shard) {
+            view.shards.push(ShardView { shard, holder: String::new(), is_free: true });
+        }
+    }
+    Ok(view)
 }
 
 /// How long a whole takeover takes without replay: the lapse, and a round to see it.

@@ -9,8 +9,9 @@ use parking_lot::RwLock;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
-    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, MailStore, Millis, NewEvent, NewItem, OperatorAction, Queue,
-    QueueKey, QueueStats, QueuedDelivery, ReportKey, Settlement, Spool, StoreError, StoredEvent, Unreported,
+    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, MailStore, Millis, NewEvent, NewItem,
+    OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, ReportKey, Settlement, Spool, StoreError,
+    StoredEvent, Unreported,
 };
 use tokio::sync::watch;
 

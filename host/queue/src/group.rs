@@ -255,7 +255,7 @@ impl QueueWriter {
                 Err(CommitFailure::Full)
             }
             IndexError::Log(LogFailure::Away(why)) => Err(CommitFailure::Group(StoreError::Unavailable(why))),
-            IndexError::Log(LogFailure::Lost(why)) => Err(CommitFailure::Group(inner.poison.fatal(&why))),
+            IndexError::Log(LogFailure::Lost(why)) => Err(CommitFailure::Group(inner.poison.end(&why))),
             IndexError::Other(text) => Err(CommitFailure::Group(inner.poison.fatal(&text))),
         }
     }

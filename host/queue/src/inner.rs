@@ -42,6 +42,11 @@ impl Poison {
         }
     }
 
+    /// Ends the store on purpose: what is on disk is whole, and belongs to somebody else now.
+    pub(crate) fn end(&self, why: &str) -> StoreError {
+        StoreError::Io(self.0.get_or_init(|| why.to_owned()).clone())
+    }
+
     /// Poisons the store, for good; returns what to answer.
     pub(crate) fn fatal(&self, why: &str) -> StoreError {
         let why = self.0.get_or_init(|| {

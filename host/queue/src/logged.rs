@@ -98,7 +98,7 @@ impl QueueWriter {
                 return Err(IndexError::Log(LogFailure::Away(why)));
             }
             Err(LogFailure::Lost(why)) => {
-                inner.poison.fatal(&why);
+                inner.poison.end(&why);
                 return Err(IndexError::Log(LogFailure::Lost(why)));
             }
         }

@@ -56,6 +56,23 @@ pub(crate) fn open(
     Ok(writer)
 }
 
+/// As [`open`] without a log, whether the directory has one or not.
+pub(crate) fn open_alone(
+    root: &Path,
+    disk: Arc<dyn Disk>,
+    config: &StoreConfig,
+    lock: Option<DirectoryLock>,
+) -> Result<QueueWriter, OpenError> {
+    let layout = Layout::new(root);
+    layout.make_dirs(disk.as_ref())?;
+    let (segments, appender) = open_segments(&disk, &layout, config)?;
+    let (index, mark) = generation::open_index(&disk, &layout)?;
+    generation::check(&disk, &layout, &index, &segments, mark)?;
+    let (mut writer, scan) = start(root, disk, config, lock, index, (segments, appender), mark)?;
+    writer.quarantine_all(scan.damaged);
+    Ok(writer)
+}
+
 /// A directory with a log must not be written without it: the log would lack what is promised then.
 fn refuse_logged(layout: &Layout, index: &Index) -> Result<(), OpenError> {
     match replay::applied(index) {

@@ -16,6 +16,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::inner::{StoreCore, blocking};
 use crate::layout::{DirectoryLock, real_root};
 use crate::request::{Op, WriteOutcome, WriterMessage};
+use crate::shard_log::{LogComparison, offline};
 use crate::{LogBinding, MailStore, OpenError, Recovered, StoreError, group, recover, salvage};
 
 /// How long new mail waits for the log of a shard.
@@ -100,13 +101,57 @@ impl EmbeddedStore {
         Self::start(path.as_ref(), disk, config, None, Some(binding))
     }
 
+    /// Writes the log of a shard anew from its directory, for the day when the engine has lost it, or for
+    /// a store that never had one. Nobody may serve the shard meanwhile. Returns the octets that were
+    /// written. Blocks.
+    ///
+    /// # Errors
+    /// The directory is in use or cannot be read; the log cannot be had.
+    pub fn rebuild_log(
+        path: impl AsRef<Path>,
+        config: &StoreConfig,
+        binding: &LogBinding,
+    ) -> Result<u64, OpenError> {
+        let path = real_root(path.as_ref())?;
+        let lock = DirectoryLock::of(&path)?;
+        apart(|| offline::rebuild(&path, Arc::new(RealDisk), config, Some(lock), binding))
+    }
+
+    /// Compares the log of a shard with its directory: reads the log into `scratch`, an empty directory.
+    /// Nobody may serve the shard meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Self::rebuild_log`].
+    pub fn verify_log(
+        path: impl AsRef<Path>,
+        scratch: impl AsRef<Path>,
+        config: &StoreConfig,
+        binding: &LogBinding,
+    ) -> Result<LogComparison, OpenError> {
+        let (path, scratch) = (real_root(path.as_ref())?, real_root(scratch.as_ref())?);
+        let _lock = DirectoryLock::of(&path)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        apart(|| offline::verify(&path, &scratch, &disk, config, binding))
+    }
+
+    /// Makes the directory of a shard one without a log.
+    ///
+    /// # Errors
+    /// The directory is in use or cannot be read.
+    pub fn leave_log(path: impl AsRef<Path>) -> Result<(), OpenError> {
+        let path = real_root(path.as_ref())?;
+        let _lock = DirectoryLock::of(&path)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        offline::leave(&path, &disk)
+    }
+
     /// Ends an owner that may no longer own its shard: nothing is waited for, and every later call
     /// fails. What became of a record whose answer is outstanding is known when the log is read again.
     pub fn abandon(&self) {
         if let Some(log) = self.inner.log() {
             log.stop();
         }
-        self.inner.poison.fatal("the shard was given up");
+        self.inner.poison.end("the shard is served elsewhere, or nobody knows by whom");
     }
 
     /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`.
@@ -177,11 +222,7 @@ impl EmbeddedStore {
     ) -> Result<Arc<Self>, OpenError> {
         let writer = match binding {
             None => recover::open(path, disk, &config, lock, None)?,
-            // It waits for the log, and the caller may be a task.
-            Some(_) => std::thread::scope(|scope| {
-                let opened = scope.spawn(|| recover::open(path, disk, &config, lock, binding)).join();
-                opened.unwrap_or_else(|_| Err(OpenError::Log { why: "internal fault".into() }))
-            })?,
+            Some(_) => apart(|| recover::open(path, disk, &config, lock, binding))?,
         };
         let inner = writer.inner.clone();
         let (sender, inbox) = mpsc::channel(group::WAITING);
@@ -242,6 +283,14 @@ impl EmbeddedStore {
     pub fn path(&self) -> PathBuf {
         self.inner.layout.root().to_path_buf()
     }
+}
+
+/// Does what waits for a log on a thread of its own: the caller may be a task.
+fn apart<T: Send>(work: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
+    std::thread::scope(|scope| {
+        let done = scope.spawn(work).join();
+        done.unwrap_or_else(|_| Err(OpenError::Log { why: "internal fault".into() }))
+    })
 }
 
 impl MailStore for EmbeddedStore {

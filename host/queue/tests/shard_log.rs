@@ -216,6 +216,38 @@ async fn a_directory_and_a_log_that_do_not_belong_together_are_refused() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_lost_is_written_anew_from_the_directory() {
+    let (log, dir, other, scratch) = (MemoryLog::new(), temp(), temp(), temp());
+    let a = open(dir.path(), &log, "a").unwrap();
+    a.accept(vec![simple(1, "b.test"), simple(2, "c.test")], vec![event("acme", "one", T0)]).await.unwrap();
+    accept_large(&a, 3, "b.test").await;
+    a.close().await;
+    drop(a);
+    let of = |log: &MemoryLog| binding(log, "operator", 1 << 30);
+    let same = EmbeddedStore::verify_log(dir.path(), scratch.path(), &config(), &of(&log)).unwrap();
+    assert!(same.differences.is_empty() && same.rows > 5 && same.octets > 0, "{same:?}");
+    let lost = MemoryLog::new();
+    assert!(open(dir.path(), &lost, "a").is_err());
+    assert!(EmbeddedStore::rebuild_log(dir.path(), &config(), &of(&lost)).unwrap() > 700_000);
+    let b = open(other.path(), &lost, "b").unwrap();
+    assert_eq!(read(&b, id(1), 0..100).await.unwrap(), body_of(1));
+    assert_eq!(read(&b, id(3), 0..1 << 20).await.unwrap(), large(3));
+    assert_eq!(marks(b.events(None, 0, 10).await.unwrap()), ["one"]);
+    b.accept(vec![simple(4, "b.test")], vec![]).await.unwrap();
+    b.close().await;
+    drop(b);
+    let scratch = temp();
+    let behind = EmbeddedStore::verify_log(dir.path(), scratch.path(), &config(), &of(&lost)).unwrap();
+    assert!(
+        behind.differences.iter().any(|what| what.contains("items: the log has 1 rows more")),
+        "{behind:?}"
+    );
+    EmbeddedStore::leave_log(other.path()).unwrap();
+    let alone = EmbeddedStore::open(other.path(), config()).unwrap();
+    assert_eq!(alone.stats().items, 4);
+}
+
+#[tokio::test]
 async fn the_log_in_memory_keeps_the_contract() {
     let log = MemoryLog::new();
     log.append(0, b"one").await.unwrap();

@@ -2,11 +2,13 @@
 
 mod api_key;
 mod assembly;
+mod certificates;
 mod check;
 mod check_content;
 mod classify;
 mod cli;
 mod client;
+mod cluster;
 mod config;
 mod control;
 mod credential;
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
         CliCommand::Shaping(args) => shaping::run(&args),
         CliCommand::Warmup(args) => shaping::warmup(&args),
         CliCommand::Tls(args) => tls_show::run(&args),
+        CliCommand::Cluster(args) => cluster::run(&args),
+        CliCommand::Shard(args) => cluster::run_shard(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)

@@ -17,7 +17,8 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::assembly::{self, Base, Outside, Reloaded, RunningRelay};
-use crate::config::{self, Loaded, RelayConfig, ServerParts};
+use crate::certificates::CertificateFiles;
+use crate::config::{self, Loaded, RelayConfig, ServerParts, SmtpConfig};
 use crate::{doctor, limits, log};
 
 /// Runs until SIGTERM or SIGINT.
@@ -66,6 +67,8 @@ async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
     };
     let running = assembly::start(base, outside, false).await?;
     let main_tasks = running.main_tasks();
+    let mut smtp = parts.smtp.clone();
+    let mut certificates = CertificateFiles::of(&smtp);
     let mut reloads =
         Reloads { file: file.to_owned(), parts, reading: JoinSet::new(), is_asked_again: false };
     tracing::info!("ready");
@@ -75,7 +78,13 @@ async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
             _ = interrupt.recv() => break None,
             task = main_tasks.wait() => break Some(task),
             _ = hangup.recv() => reloads.ask(),
-            Some(read) = reloads.reading.join_next() => reloads.finish(read, &running),
+            () = certificates.changed() => match running.renew_certificates(smtp.clone()).await {
+                Ok(()) => tracing::info!("the certificates have changed, and are taken up"),
+                Err(error) => tracing::error!("the certificates have changed, and cannot be used: {error:#}"),
+            },
+            Some(read) = reloads.reading.join_next() => if let Some(named) = reloads.finish(read, &running) {
+                (smtp, certificates) = (named.clone(), CertificateFiles::of(&named));
+            },
         }
     };
     if let Some(task) = &ended {
@@ -179,15 +188,23 @@ impl Reloads {
         });
     }
 
-    fn finish(&mut self, read: Result<anyhow::Result<Reloaded>, JoinError>, running: &RunningRelay) {
-        let reloaded = read.map_err(Into::into).flatten().and_then(|read| running.reload(read));
-        match reloaded {
+    /// Puts in force what was read; returns what names the files of certificates from then on.
+    fn finish(
+        &mut self,
+        read: Result<anyhow::Result<Reloaded>, JoinError>,
+        running: &RunningRelay,
+    ) -> Option<SmtpConfig> {
+        let read = read.map_err(Into::into).flatten();
+        let named = read.as_ref().ok().map(|read| read.smtp.clone());
+        let reloaded = read.and_then(|read| running.reload(read));
+        match &reloaded {
             Ok(()) => tracing::info!("reloaded"),
             Err(error) => tracing::error!("reload: nothing was changed: {error:#}"),
         }
         if std::mem::take(&mut self.is_asked_again) {
             self.ask();
         }
+        reloaded.ok().and(named)
     }
 }
 

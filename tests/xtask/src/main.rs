@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask build | compose | dev | test | fuzz | lists | interop | bench | crash`.
+//! The tasks of the repository: `cargo xtask build | compose | dev | test | fuzz | lists | interop | bench | crash | cluster`.
 //!
 //! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added
 //! when it is missing, and every task that runs the relay builds the components first.
@@ -34,7 +34,9 @@ usage: cargo xtask TASK
                       or only the rows of the edge, or that of the OpenAPI document, with N random requests to each operation
   bench [ARGS]        release build, then tests/bench/run ARGS; with --peers also the peers, which are installed
   crash [--kills N] [--seed S] [ARGS]
-                      kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
+                      kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash
+  cluster [--engine nats | postgres] [--fault NAME]
+                      lose nodes, disks and connections of a cluster with real engines: see tests/cluster";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -62,6 +64,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("interop", rest) => interop(&workspace, rest),
         ("bench", rest) => bench(&workspace, rest),
         ("crash", rest) => crash(&workspace, rest),
+        ("cluster", rest) => cluster(&workspace, rest),
         ("help" | "-h" | "--help", _) => {
             println!("{USAGE}");
             Ok(())
@@ -99,6 +102,12 @@ fn crash(workspace: &Workspace, args: &[String]) -> Result<()> {
         .args(args)
         .current_dir(&workspace.root)
         .env("RELEVO", relay))
+}
+
+/// The contract of the engines, then a cluster of three nodes. The binary that the tests built.
+fn cluster(workspace: &Workspace, args: &[String]) -> Result<()> {
+    test::build(workspace)?;
+    script(workspace, "tests/cluster/run", args, Profile::Debug)
 }
 
 /// Runs a program of the repository with the path of the binary in `RELEVO`.

@@ -158,6 +158,14 @@ impl LogWriter {
         Err(LogFailure::Lost("others take the shard again and again".into()))
     }
 
+    /// To read only: nobody is fenced.
+    pub(crate) fn to_read(binding: &LogBinding, store: u64, bounds: LogBounds) -> Self {
+        let LogBinding { log, runtime, trim_at, .. } = binding.clone();
+        let (state, uploads) = (Arc::default(), HashMap::new());
+        let LogBounds { last, octets, .. } = bounds;
+        Self { log, runtime, state, store, last, octets, trim_at, swept: 0, sweep: None, uploads }
+    }
+
     /// Encodes a record for the place after the last.
     pub(crate) fn prepare(&self, record: ShardRecord) -> Result<Prepared, LogFailure> {
         let record = ShardRecord { store: self.store, ..record };

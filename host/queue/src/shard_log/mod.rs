@@ -8,6 +8,7 @@ pub(crate) mod bind;
 pub(crate) mod capture;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub(crate) mod offline;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod sweep;
@@ -15,6 +16,8 @@ pub(crate) mod sweep;
 use std::fmt;
 
 use async_trait::async_trait;
+
+pub use offline::LogComparison;
 
 /// The place of a record in its log. The first is 1, and each is one more than the one before: 0 is
 /// the place before the first.

@@ -59,6 +59,25 @@ pub(crate) fn take_over(
     Ok(log)
 }
 
+/// Reads the whole log into an empty directory.
+pub(crate) fn read_whole(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    binding: &LogBinding,
+) -> Result<(), OpenError> {
+    let away = |error: LogError| OpenError::Log { why: error.to_string() };
+    let bounds = binding.runtime.block_on(binding.log.bounds()).map_err(away)?;
+    let Some(store) = store_of(binding, bounds)? else {
+        return Err(OpenError::Log { why: "the log is empty".into() });
+    };
+    let (index, store) = begin(disk, layout, Some(store))?;
+    let log = LogWriter::to_read(binding, store, bounds);
+    let mut replay = Replay { disk, layout, index: &index, store, parts: Vec::new(), done: 0 };
+    replay.run(&log, bounds.first)?;
+    index.close();
+    Ok(())
+}
+
 /// The store whose log it is; none: the log is new.
 fn store_of(binding: &LogBinding, bounds: LogBounds) -> Result<Option<u64>, OpenError> {
     if bounds.last == 0 {

@@ -39,7 +39,9 @@ impl Drop for ClusterNode {
 pub(crate) async fn engine(config: &EngineConfig) -> anyhow::Result<Arc<dyn Engine>> {
     Ok(match config {
         EngineConfig::Nats(config) => Arc::new(JetStreamEngine::connect((**config).clone()).await?),
-        EngineConfig::Postgres { url, is_unsafe } => Arc::new(PostgresEngine::connect(url, *is_unsafe).await?),
+        EngineConfig::Postgres { url, is_unsafe } => {
+            Arc::new(PostgresEngine::connect(url, *is_unsafe).await?)
+        }
     })
 }
 
@@ -67,7 +69,9 @@ impl ClusterNode {
         tracing::info!(shard = home, "waiting for the home of this node");
         while joined.shards.get(home).is_none() {
             if let Some(rival) = joined.member.rival() {
-                bail!("[cluster] shard: {home} is the home of node `{rival}`, too: give each node a number of its own");
+                bail!(
+                    "[cluster] shard: {home} is the home of node `{rival}`, too: give each node a number of its own"
+                );
             }
             if let Some(why) = joined.member.refusal(home) {
                 bail!("[cluster] shard {home}: {why}");

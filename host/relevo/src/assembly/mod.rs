@@ -7,6 +7,7 @@ mod listeners;
 mod reputation;
 mod running;
 mod shaping;
+mod shard_readers;
 mod suppression;
 mod tls;
 mod users;
@@ -26,7 +27,7 @@ use relevo_http::{
     Readiness, UserAccess,
 };
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
-use relevo_queue::{EventLog, Queue};
+use relevo_queue::{EventLog, MailStore, Queue};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
@@ -71,9 +72,11 @@ use crate::plugin_admin::AuditedPlugins;
 use crate::tasks::{self, MainTasks};
 
 pub(crate) use base::Base;
+pub(crate) use cluster::engine as cluster_engine;
 use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
 use shaping::{restore_shaping, shaping_keeper};
+use shard_readers::ShardReaders;
 use tls::TlsServices;
 pub(crate) use tls::domain_policies;
 pub(crate) use validation::inspection_with;
@@ -113,7 +116,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let copies = copies(base.copies(observer.as_ref()));
     let suppressions = suppressions(&base, &control_store).await?;
     let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
-    let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
+    let (node, of_node) = ((&base.parts, base.clock.clone()), (&control_store, base.store.clone()));
+    let webhooks = webhooks::webhooks(node, of_node, resolve.clone(), &mut registry)?;
     let (tls, tls_keeper) = tls_policies(&base, &control_store, resolve.clone(), dev).await?;
     let outside = ((resolve.clone(), tls), dial, copies);
     let shaping = restore_shaping(&base, &control_store).await?;
@@ -145,8 +149,21 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
 
     let tracking = Arc::new(tracking(&base, &mut registry));
     let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
-    let (statistics, reader) = statistics(&base, &control_store, &mut registry);
-    let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
+    let statistics = Statistics::new(control_store.clone(), &reader_name(base.store.id()));
+    let of_node = (&control_store, base.store.clone());
+    let reader = statistics_reader(base.clock.clone(), of_node, &mut registry);
+    let (node, all) = ((&base.parts, base.settings.clone()), (&suppressions, base.store.clone()));
+    let rules = suppression::rules(node, &control_store, all, &mut registry);
+    let others = base.cluster.as_ref().map(|cluster| ShardReaders {
+        shards: cluster.shards.clone(),
+        parts: base.parts.clone(),
+        settings: base.settings.clone(),
+        clock: base.clock.clone(),
+        store: control_store.clone(),
+        suppressions: suppressions.clone(),
+        bounces: bounces.clone(),
+        resolve: fetch_names.clone(),
+    });
     let listed = suppressions.clone();
     let panel = users::open(&base, &control_store, fetch_names.clone())?;
     let admin = administration(
@@ -194,6 +211,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the rules of suppression", rules.run());
+    if let Some(others) = others {
+        tasks.spawn("the readers of shards that were taken over", others.run());
+    }
     let keeping = base.queue.clone();
     tasks.spawn("the removal of content that was kept", async move { keeping.prune().await });
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
@@ -453,17 +473,16 @@ fn templates(base: &Base, store: &Arc<ControlStore>) -> Templates {
     Templates::new(store.clone(), base.sandbox.clone(), base.clock.clone(), Arc::new(RandomIds))
 }
 
-/// Statistics, and the reader that counts them.
-fn statistics(
-    base: &Base,
-    store: &Arc<ControlStore>,
+/// Counts the events of one store.
+fn statistics_reader(
+    clock: Arc<dyn Clock>,
+    (store, events): (&Arc<ControlStore>, Arc<dyn MailStore>),
     registry: &mut Registry,
-) -> (Statistics, StatisticsReader) {
-    let (name, clock) = (reader_name(base.store.id()), base.clock.clone());
-    let statistics = Statistics::new(store.clone(), &name);
+) -> StatisticsReader {
+    let name = reader_name(events.id());
     let metrics = StatisticsMetrics::register(registry);
     let now = Arc::new(move || clock.now());
-    (statistics, StatisticsReader::new(base.store.clone(), store.clone(), name, now, metrics))
+    StatisticsReader::new(events, store.clone(), name, now, metrics)
 }
 
 fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {

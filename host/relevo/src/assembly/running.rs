@@ -63,6 +63,8 @@ pub(crate) struct RunningRelay {
 pub(crate) struct Reloaded {
     settings: Settings,
     tls: ServerTls,
+    /// Names the files of certificates from now on.
+    pub(crate) smtp: SmtpConfig,
     /// For the classifier; None: its own.
     rules: Option<String>,
 }
@@ -77,7 +79,7 @@ impl Reloaded {
     ) -> anyhow::Result<Self> {
         complete_tracking_keys(data_dir, &mut settings)?;
         let tls = certificate(smtp, &settings.hostname)?;
-        Ok(Self { settings, tls, rules })
+        Ok(Self { settings, tls, smtp: smtp.clone(), rules })
     }
 }
 
@@ -89,7 +91,7 @@ impl RunningRelay {
 
     /// Puts other settings and the certificate in force; sessions and attempts under way keep
     /// theirs.
-    pub(crate) fn reload(&self, Reloaded { settings, tls, rules }: Reloaded) -> anyhow::Result<()> {
+    pub(crate) fn reload(&self, Reloaded { settings, tls, rules, .. }: Reloaded) -> anyhow::Result<()> {
         for server in &self.smtp {
             server.set_tls(&tls)?;
         }
@@ -104,6 +106,20 @@ impl RunningRelay {
         });
         let plugins = self.plugins.clone();
         tokio::spawn(async move { plugins.refresh().await });
+        Ok(())
+    }
+
+    /// Takes up certificates that were renewed in place. Connections under way keep theirs.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not fit; those before stay in use.
+    pub(crate) async fn renew_certificates(&self, smtp: SmtpConfig) -> anyhow::Result<()> {
+        let hostname = self.settings.get().hostname.clone();
+        let tls = spawn_blocking(move || certificate(&smtp, &hostname)).await??;
+        for server in &self.smtp {
+            server.set_tls(&tls)?;
+        }
+        self.expiry.set(tls::first_expiry(&tls));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod cluster;
 mod doctor;
 mod init;
 mod plugin;
@@ -19,6 +20,7 @@ mod suppression;
 mod tls;
 mod user;
 
+pub(crate) use cluster::{ClusterArgs, ClusterCommand, ShardArgs, ShardCommand};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
@@ -102,6 +104,10 @@ pub(crate) enum CliCommand {
     Warmup(WarmupArgs),
     /// What TLS mail to a domain needs, and why.
     Tls(TlsArgs),
+    /// Nodes and shards of a cluster.
+    Cluster(ClusterArgs),
+    /// The log of a node's shard: compare it, write it anew, leave it.
+    Shard(ShardArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
     /// With --config and while no relay runs on its data directory, the command does it there

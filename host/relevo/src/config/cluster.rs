@@ -88,13 +88,20 @@ fn nats(d: &mut Document<'_>, s: &Section<NatsTable>, name: String, is_unsafe: b
     }
     for at in &s.servers {
         if !Url::parse(&at.value).is_ok_and(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host()) {
-            d.mistake(at.span, "must be a URL, such as \"nats://10.0.0.11:4222\" or \"tls://nats.example.com\"");
+            d.mistake(
+                at.span,
+                "must be a URL, such as \"nats://10.0.0.11:4222\" or \"tls://nats.example.com\"",
+            );
         }
     }
     d.check(&s.replicas, |replicas| REPLICAS.contains(replicas), "must be 1, 3 or 5");
     let replicas = s.replicas.or(3);
     if replicas == 1 && !is_unsafe {
-        d.mistake_in(s.span, "replicas", "1 loses what was promised with one disk: set `unsafe = true` if that is meant");
+        d.mistake_in(
+            s.span,
+            "replicas",
+            "1 loses what was promised with one disk: set `unsafe = true` if that is meant",
+        );
     }
     JetStreamConfig {
         servers: s.servers.iter().map(|at| at.value.clone()).collect(),

@@ -164,7 +164,8 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, cluster, smtp, http, dns, ca_file, tls, events, webhooks, .. } = self;
+        let Self { data_dir, queue, store, cluster, smtp, http, dns, ca_file, tls, events, webhooks, .. } =
+            self;
         let Self { validation, suppression, reputation, panel, .. } = self;
         let Self { classify_rules, spam_filters, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);

@@ -12,7 +12,7 @@ use super::{Alias, Denial, SecureAnswer, SecureFailure, SecureRecord, Tlsa};
 /// Aliases that are followed.
 pub(super) const MAX_ALIASES: usize = 16;
 /// Records of one answer that are kept: nobody publishes more, and each costs a comparison.
-const MAX_RECORDS: usize = 64;
+pub(super) const MAX_RECORDS: usize = 64;
 
 /// Sorts the result of a lookup of `name`.
 pub(super) fn sorted(name: &Name, kind: RecordType, result: Result<Lookup, NetError>) -> SecureAnswer {
@@ -56,25 +56,6 @@ fn found(name: &Name, kind: RecordType, answers: &[Record], ttl: Duration) -> Se
     SecureAnswer::Failed(SecureFailure::NoAnswer(asked))
 }
 
-/// Records of one type at one name.
-#[derive(Debug)]
-pub(super) struct RecordSet {
-    pub(super) data: Vec<RData>,
-    /// It is signed, and validated; if not, it was proved that the zone is not signed.
-    pub(super) is_secure: bool,
-    pub(super) ttl: Duration,
-}
-
-/// The records of this type at this very name; none if there are none, or if nothing can be proved
-/// of them.
-pub(super) fn set_at(name: &Name, kind: RecordType, lookup: &Lookup) -> Option<RecordSet> {
-    let records = || lookup.answers().iter().filter(|r| r.record_type() == kind && r.name == *name);
-    let is_secure = proof(records(), "").ok()?;
-    let data: Vec<_> = records().take(MAX_RECORDS).map(|record| record.data.clone()).collect();
-    let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
-    (!data.is_empty()).then_some(RecordSet { data, is_secure, ttl })
-}
-
 /// Whether a record set is secure; an error if it is neither that nor proved to be insecure.
 fn proof<'a>(records: impl Iterator<Item = &'a Record>, asked: &str) -> Result<bool, SecureFailure> {
     let mut is_secure = true;
@@ -102,7 +83,7 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
             });
             SecureAnswer::Absent(match is_secure {
                 true => Denial::Secure,
-                false if kind == RecordType::TLSA && is_cut_off(name, authorities) => Denial::Insecure,
+                false if is_in_unsigned_zone(name, authorities) => Denial::Insecure,
                 false => Denial::Unproved,
             })
         }
@@ -116,19 +97,18 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
     }
 }
 
-/// It is proved that the name of TLSA records, or the one above it (`_tcp`), is the top of a zone
-/// that is not signed, while the host above may be: the proof of the SOA record is that its parent
-/// delegates without DS (RFC 6840 section 4.4). SOA records of other zones say nothing.
-fn is_cut_off(name: &Name, authorities: &[Record]) -> bool {
-    let above = name.base_name();
+/// It is proved that the name, or one above it, is the top of a zone that is not signed: the proof of
+/// the SOA record is that its parent delegates without DS (RFC 6840 section 4.4). There is no signed
+/// zone below. SOA records of other zones say nothing.
+fn is_in_unsigned_zone(name: &Name, authorities: &[Record]) -> bool {
     authorities.iter().any(|record| {
         record.proof == Proof::Insecure
             && record.record_type() == RecordType::SOA
-            && (record.name == *name || record.name == above)
+            && record.name.zone_of(name)
     })
 }
 
-fn read(data: &RData) -> Option<SecureRecord> {
+pub(super) fn read(data: &RData) -> Option<SecureRecord> {
     match data {
         RData::MX(mx) => Some(SecureRecord::Mx(plain(&mx.exchange))),
         RData::A(_) | RData::AAAA(_) => data.ip_addr().map(SecureRecord::Address),

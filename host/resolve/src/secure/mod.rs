@@ -3,13 +3,13 @@
 //! [`SecureResolver`] asks and validates. [`judge_addresses`] and [`judge_tlsa`] judge
 //! answers and ask nothing. [`DaneLookUp`] puts the two together and remembers what was found.
 
-mod aliases;
 mod answer;
 mod dane;
 mod flight;
 mod look_up;
 mod probe;
 mod resolver;
+mod response;
 #[cfg(test)]
 mod tests;
 mod tlsa;

@@ -7,18 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use hickory_proto::dnssec::TrustAnchors;
+use hickory_proto::op::{DnsRequestOptions, Query};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_resolver::config::{self, ResolveHosts};
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::DnsHandle as _;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{Resolver, TokioResolver};
+use hickory_resolver::{NameServerPool, PoolContext, Resolver, TlsConfig, TokioResolver};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::aliases::{AskOne, follow};
-use super::answer::{RecordSet, set_at, sorted};
+use super::answer::{MAX_ALIASES, sorted};
 use super::probe::probe;
+use super::response::judged;
 use super::{DnssecSupport, SecureAnswer, SecureFailure, SecureKind, SecureLookUp};
 use crate::hickory::name_server;
 
@@ -46,6 +51,8 @@ pub struct SecureResolver(Arc<Validator>);
 
 struct Validator {
     resolver: TokioResolver,
+    /// The same without a cache. It gives the records of an answer that it refuses.
+    validating: DnssecDnsHandle<NameServerPool<TokioRuntimeProvider>>,
     servers: Vec<SocketAddr>,
     timeout: Duration,
     support: Mutex<Option<(DnssecSupport, Instant)>>,
@@ -81,13 +88,21 @@ impl SecureResolver {
             SocketAddr::new(server.ip, port)
         });
         let addresses = addresses.collect();
+        let anchors = Arc::new(match &config.trust_anchor {
+            Some(path) => trust_anchors(path)?,
+            None => TrustAnchors::default(),
+        });
+        let tls = TlsConfig::new().map_err(io::Error::other)?;
+        let context = Arc::new(PoolContext::new(options.clone(), tls));
+        let provider = TokioRuntimeProvider::default();
+        let pool = NameServerPool::from_config(servers.name_servers().to_vec(), context, provider);
+        let validating = DnssecDnsHandle::with_trust_anchor(pool, Arc::clone(&anchors));
         let mut builder = Resolver::builder_with_config(servers, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        if let Some(path) = &config.trust_anchor {
-            builder = builder.with_trust_anchor(Arc::new(trust_anchors(path)?));
-        }
+        let builder = builder.with_trust_anchor(anchors);
         let resolver = builder.build().map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self(Arc::new(Validator { resolver, servers: addresses, timeout, support: Mutex::new(None) })))
+        let support = Mutex::new(None);
+        Ok(Self(Arc::new(Validator { resolver, validating, servers: addresses, timeout, support })))
     }
 }
 
@@ -164,25 +179,53 @@ impl SecureLookUp for SecureResolver {
         // No search list.
         fqdn.set_fqdn(true);
         match self.0.answer(&fqdn, kind).await {
-            SecureAnswer::Failed(bogus @ SecureFailure::Bogus(_)) => {
-                follow(&*self.0, &fqdn, kind, bogus).await
-            }
+            SecureAnswer::Failed(bogus @ SecureFailure::Bogus(_)) => self.0.judge(fqdn, kind, bogus).await,
             answer => answer,
         }
     }
 }
 
-impl AskOne for Validator {
+impl Validator {
+    /// Looks at the records of answers that are `bogus` as a whole, along the aliases. What they do not
+    /// prove either stays so.
+    async fn judge(&self, name: Name, kind: RecordType, bogus: SecureFailure) -> SecureAnswer {
+        let (mut followed, mut shortest, mut owner) = (Vec::new(), Duration::MAX, name);
+        while followed.len() <= MAX_ALIASES {
+            let query = Query::query(owner.clone(), kind);
+            let response = self.validating.lookup(query, DnsRequestOptions::default()).next().await;
+            let judged = match response {
+                Some(Ok(response)) => judged(&owner, kind, &response),
+                Some(Err(NetError::Dns(DnsError::Nsec { response, .. }))) => judged(&owner, kind, &response),
+                _ => break,
+            };
+            shortest = shortest.min(judged.ttl);
+            let (is_alias, end) = (!judged.aliases.is_empty(), judged.owner.clone());
+            followed.extend(judged.aliases.iter().cloned());
+            let answer = match judged.into_answer() {
+                Some(answer) => answer,
+                None if is_alias => self.answer(&end, kind).await,
+                None => break,
+            };
+            match answer {
+                SecureAnswer::Found { records, aliases, is_secure, ttl } => {
+                    let more = aliases.into_iter().filter(|alias| !followed.contains(alias));
+                    let more: Vec<_> = more.collect();
+                    followed.extend(more);
+                    let ttl = ttl.min(shortest);
+                    return SecureAnswer::Found { records, aliases: followed, is_secure, ttl };
+                }
+                SecureAnswer::Failed(SecureFailure::Bogus(_)) => owner = end,
+                other => return other,
+            }
+        }
+        SecureAnswer::Failed(bogus)
+    }
+
     async fn answer(&self, name: &Name, kind: RecordType) -> SecureAnswer {
         let result = self.resolver.lookup(name.clone(), kind).await;
         if let Err(error) = &result {
             tracing::debug!(target: "relevo::dns", %name, %kind, %error, "secure lookup without records");
         }
         sorted(name, kind, result)
-    }
-
-    async fn set(&self, name: &Name, kind: RecordType) -> Option<RecordSet> {
-        let lookup = self.resolver.lookup(name.clone(), kind).await.ok()?;
-        set_at(name, kind, &lookup)
     }
 }

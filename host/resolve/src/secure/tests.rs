@@ -223,6 +223,32 @@ async fn records_are_found_beside_what_a_resolver_left_over() {
 }
 
 #[tokio::test]
+async fn records_of_a_wildcard_are_those_of_the_names_that_it_stands_for() {
+    for denial in [DenialBy::Nsec, DenialBy::Nsec3] {
+        let scene = scene().await;
+        publish(&scene.dns, Some(13), denial);
+        scene.dns.tlsa("*._tcp.mx.example.test", 3, 1, 1, &DIGEST);
+        let state = scene.state().await;
+        assert!(matches!(state, DaneState::Records(_)), "{denial:?}: {state:?}");
+        let scene = self::scene().await;
+        publish(&scene.dns, Some(13), denial);
+        scene.dns.tlsa("*._tcp.mx.example.test", 3, 1, 1, &DIGEST).flaw(TLSA, "TLSA", Flaw::Undenied);
+        assert!(is_deferred(&scene.state().await), "{denial:?}: the name may be there");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_an_unsigned_zone_behind_a_dname_has_no_dane() {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), DenialBy::Nsec);
+    scene.dns.zone("unsigned.test", None, DenialBy::Nsec).unwrap();
+    scene.dns.dname("old.example.test", "unsigned.test").mx("example.test", &["way.old.example.test"]);
+    scene.dns.address("way.unsigned.test", &["192.0.2.7".parse().unwrap()]);
+    let hosts = scene.dane.hosts("example.test", &["way.old.example.test"]).await;
+    assert!(matches!(hosts[0].state, DaneState::NotApplicable(_)), "{hosts:?}");
+}
+
+#[tokio::test]
 async fn names_below_a_dname_are_aliases() {
     let scene = scene().await;
     publish(&scene.dns, Some(13), DenialBy::Nsec);

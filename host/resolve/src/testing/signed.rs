@@ -54,6 +54,8 @@ pub enum Flaw {
     /// Records that nobody asked for are left in the authorities: an NSEC record of the name that the
     /// name is an alias of.
     LeftOver,
+    /// A wildcard makes the answer, and the proof is missing that the name itself is not there.
+    Undenied,
     /// It says that there is nothing, with the SOA record of a zone elsewhere that is not signed.
     ForeignDenial,
 }
@@ -254,6 +256,17 @@ impl World {
                 name = made;
                 continue;
             }
+            if let Some((wildcard, records)) = wildcard_of(&names, &name) {
+                let answers: Vec<_> =
+                    records.iter().filter(|data| data.record_type() == kind).cloned().collect();
+                if !answers.is_empty() {
+                    reply.add_answers(zone.expand(&name, wildcard, answers));
+                    if asked != Some(Flaw::Undenied) {
+                        self.deny_name(zone, &names, &name, reply);
+                    }
+                    return;
+                }
+            }
             let Some(RData::CNAME(target)) = of(RecordType::CNAME).next() else {
                 self.deny(zone, &names, &name, reply);
                 return;
@@ -262,6 +275,21 @@ impl World {
             let flaw = self.flaws.get(&(name.clone(), RecordType::CNAME)).copied();
             reply.add_answers(zone.sign(&name, alias, flaw));
             name = plain(&target.0.to_ascii());
+        }
+    }
+
+    /// That there is no such name, of which a wildcard made the answer.
+    fn deny_name(&self, zone: &Zone, names: &BTreeMap<String, Vec<RData>>, name: &str, reply: &mut Message) {
+        let proofs = match zone.denial {
+            DenialBy::Nsec => nsec(names, name, true),
+            denial => {
+                let proofs = nsec3(zone, names, name, denial == DenialBy::OptOut, &BTreeSet::new());
+                // That of the next closer name alone (RFC 5155 section 7.2.6).
+                proofs.into_iter().skip(1).take(1).collect()
+            }
+        };
+        for (owner, data) in proofs {
+            reply.add_authorities(zone.sign(&owner, vec![data], None));
         }
     }
 
@@ -288,6 +316,15 @@ impl World {
             reply.add_authorities(zone.sign(&owner, vec![data], None));
         }
     }
+}
+
+/// The wildcard that stands for a name that is not there, and its records.
+fn wildcard_of<'a>(names: &'a BTreeMap<String, Vec<RData>>, name: &str) -> Option<(&'a str, &'a [RData])> {
+    if names.keys().any(|other| is_below(other, name)) {
+        return None;
+    }
+    let wildcard = joined("*", &encloser(names, name));
+    names.get_key_value(&wildcard).map(|(owner, records)| (owner.as_str(), records.as_slice()))
 }
 
 /// The DNAME record that makes an alias of a name.
@@ -413,6 +450,15 @@ impl Zone {
             && let Some(signature) = self.signature(&**key, &owner_name, &records, flaw)
         {
             records.push(signature);
+        }
+        records
+    }
+
+    /// The records of a wildcard under the name that it stands for.
+    fn expand(&self, name: &str, wildcard: &str, data: Vec<RData>) -> Vec<Record> {
+        let mut records = self.sign(wildcard, data, None);
+        for record in &mut records {
+            record.name = fqdn(name);
         }
         records
     }
