@@ -92,7 +92,7 @@ pub(super) async fn check_settings(system: &Client) -> Result<(), EngineError> {
 }
 
 fn judge(server: &VarzData, config: &VarzConfig) -> Result<(), EngineError> {
-    if !version(&server.version).is_some_and(|found| found >= OLDEST) {
+    if version(&server.version).is_none_or(|found| found < OLDEST) {
         return Err(too_old(&server.server_name, &server.version));
     }
     if !config.sync_always {

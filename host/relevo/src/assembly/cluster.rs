@@ -4,14 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use prometheus_client::registry::Registry;
 use relevo_cluster::engine::Engine;
 use relevo_cluster::host::{StoreHost, StoreHostConfig};
 use relevo_cluster::jetstream::JetStreamEngine;
+use relevo_cluster::limits::holder::Allotters;
+use relevo_cluster::limits::metrics::LimitMetrics;
+use relevo_cluster::limits::shares::NodeShares;
+use relevo_cluster::limits::tcp::{TcpCarry, serve};
+use relevo_cluster::limits::wire::ClusterSecret;
 use relevo_cluster::member::Member;
 use relevo_cluster::postgres::PostgresEngine;
 use relevo_cluster::shards::Shards;
 use relevo_queue::Queue as _;
 use relevo_relay::clock::ShardIds;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::config::{ClusterConfig, EngineConfig, ServerParts};
@@ -23,7 +30,29 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct ClusterNode {
     pub(crate) shards: Arc<Shards>,
     pub(crate) member: Arc<Member>,
+    engine: Arc<dyn Engine>,
+    config: ClusterConfig,
     renewal: JoinHandle<()>,
+}
+
+/// Caps that the nodes of a cluster share.
+pub(super) struct SharedLimits {
+    pub(super) shares: Arc<NodeShares>,
+    allotters: Arc<Allotters>,
+    listener: TcpListener,
+    secret: ClusterSecret,
+}
+
+impl SharedLimits {
+    /// Hands out and asks for slices until it is dropped.
+    pub(super) async fn run(self) {
+        tokio::join!(self.shares.run(), serve(self.listener, self.secret, self.shares.clone()));
+    }
+
+    /// To give up at a stop what it holds.
+    pub(super) fn allotters(&self) -> Arc<Allotters> {
+        self.allotters.clone()
+    }
 }
 
 impl Drop for ClusterNode {
@@ -62,10 +91,10 @@ impl ClusterNode {
             trim_at: config.trim_at,
         };
         let host = Arc::new(StoreHost::new(shards.clone(), engine.clone(), host));
-        let member = Arc::new(Member::new(engine, host, node));
+        let member = Arc::new(Member::new(engine.clone(), host, node));
         let running = member.clone();
         let renewal = tokio::spawn(async move { running.run().await });
-        let joined = Self { shards, member, renewal };
+        let joined = Self { shards, member, engine, config: config.clone(), renewal };
         tracing::info!(shard = home, "waiting for the home of this node");
         while joined.shards.get(home).is_none() {
             if let Some(rival) = joined.member.rival() {
@@ -84,6 +113,25 @@ impl ClusterNode {
     /// Makes ids of the home.
     pub(crate) fn ids(&self) -> ShardIds {
         ShardIds(self.shards.home())
+    }
+
+    /// What shares limits, if that is configured.
+    ///
+    /// # Errors
+    /// Nobody can listen there, or there is no randomness.
+    pub(super) async fn limits(&self, registry: &mut Registry) -> anyhow::Result<Option<SharedLimits>> {
+        let Some(config) = &self.config.limits else { return Ok(None) };
+        let secret = ClusterSecret::new(&config.secret).context("[cluster] secret_file is too short")?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("[cluster] cannot listen on {}", config.listen))?;
+        let mut run = [0; 8];
+        getrandom::fill(&mut run)?;
+        let run = format!("{:016x}", u64::from_ne_bytes(run));
+        let node = &self.config.node.name;
+        let allotters = Arc::new(Allotters::new(self.engine.leases(), node, &config.address, &run));
+        let carry = Arc::new(TcpCarry::new(secret.clone()));
+        let shares = Arc::new(NodeShares::new(allotters.clone(), carry, LimitMetrics::register(registry)));
+        Ok(Some(SharedLimits { shares, allotters, listener, secret }))
     }
 
     /// Closes all shards and gives them up, so that others need not wait for the leases to lapse.

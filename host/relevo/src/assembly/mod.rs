@@ -72,6 +72,7 @@ use crate::plugin_admin::AuditedPlugins;
 use crate::tasks::{self, MainTasks};
 
 pub(crate) use base::Base;
+use cluster::SharedLimits;
 pub(crate) use cluster::engine as cluster_engine;
 use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
@@ -122,6 +123,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let outside = ((resolve.clone(), tls), dial, copies);
     let shaping = restore_shaping(&base, &control_store).await?;
     let prepared = prepare_delivery(&base, (&plugins, &suppressions), (outside, shaping), &mut registry)?;
+    let limits = match &base.cluster {
+        Some(cluster) => cluster.limits(&mut registry).await?,
+        None => None,
+    };
+    let prepared = match &limits {
+        Some(limits) => prepared.sharing(limits.shares.clone()),
+        None => prepared,
+    };
     let delivery = prepared.handle();
     let returns = returns(&base, (resolve, lookups.clone()), delivery.clone(), &mut registry);
     let quotas = open_quotas(&base, &control_store).await;
@@ -211,6 +220,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the rules of suppression", rules.run());
+    let allotters = limits.as_ref().map(SharedLimits::allotters);
+    if let Some(limits) = limits {
+        tasks.spawn("the slices of shared limits", limits.run());
+    }
     if let Some(others) = others {
         tasks.spawn("the readers of shards that were taken over", others.run());
     }
@@ -250,6 +263,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         quotas,
         shaping,
         tls: tls_keeper,
+        allotters,
         stop,
         tasks,
     })
@@ -312,6 +326,8 @@ fn tenants(
 /// Reads what tenants have sent before the start. If it cannot be read, they begin anew.
 async fn open_quotas(base: &Base, store: &Arc<ControlStore>) -> Arc<Quotas> {
     let quotas = Quotas::new(store.clone(), base.clock.clone());
+    // Nodes take slices of what one row of the store counts.
+    let quotas = if base.cluster.is_some() { quotas.shared() } else { quotas };
     if let Err(error) = quotas.load().await {
         tracing::error!(%error, "the use of quotas cannot be read from the store: it counts from now on");
     }

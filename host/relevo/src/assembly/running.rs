@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_cluster::limits::holder::Allotters;
 use relevo_policy::Plugins;
 use relevo_queue::MailStore;
 use relevo_relay::api_keys::ApiKeys;
@@ -53,6 +54,8 @@ pub(crate) struct RunningRelay {
     pub(super) keys: Arc<ApiKeys>,
     pub(super) quotas: Arc<Quotas>,
     pub(super) shaping: Arc<ShapingKeeper>,
+    /// What hands out slices of shared limits.
+    pub(super) allotters: Option<Arc<Allotters>>,
     /// Counts TLS sessions for reports.
     pub(super) tls: Option<Arc<TlsServices>>,
     pub(super) stop: watch::Sender<bool>,
@@ -138,7 +141,11 @@ impl RunningRelay {
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.tracking.flush().await;
+        self.quotas.end_all_slices();
         self.quotas.write().await;
+        if let Some(allotters) = &self.allotters {
+            allotters.leave().await;
+        }
         self.shaping.finish().await;
         if let Some(tls) = &self.tls {
             tls.write().await;

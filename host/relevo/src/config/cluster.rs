@@ -1,16 +1,19 @@
 //! `[cluster]`
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use relevo_cluster::engine::ShardId;
 use relevo_cluster::jetstream::JetStreamConfig;
+use relevo_cluster::limits::wire::ClusterSecret;
 use relevo_cluster::member::NodeName;
 use relevo_store::StoreUrl;
 use url::Url;
 
 use super::document::{Document, FileSpan};
 use super::formats::one_of;
-use super::schema::{File, NatsTable};
+use super::schema::{ClusterTable, File, NatsTable};
 use super::values::{Format, Key, Raw, Section};
 
 /// The log of a shard may have so many octets before it is written anew.
@@ -39,6 +42,24 @@ pub(crate) struct ClusterConfig {
     pub(crate) node: NodeName,
     pub(crate) trim_at: u64,
     pub(crate) engine: EngineConfig,
+    /// None: each node counts for itself.
+    pub(crate) limits: Option<SharedLimitsConfig>,
+}
+
+/// How nodes ask each other for slices of limits.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SharedLimitsConfig {
+    pub(crate) listen: SocketAddr,
+    /// Where other nodes reach that: a host and a port.
+    pub(crate) address: String,
+    pub(crate) secret: String,
+}
+
+/// Without the secret.
+impl fmt::Debug for SharedLimitsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLimitsConfig").field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 /// The engine, and how it is reached.
@@ -77,9 +98,44 @@ pub(crate) fn cluster(d: &mut Document<'_>, file: &File, store: &StoreUrl) -> Op
             EngineConfig::Postgres { url: url.unwrap_or_default(), is_unsafe }
         }
     };
+    let limits = limits(d, s, address.and_then(|at| Url::parse(&at.value).ok()));
     let home = s.shard.value().and_then(|shard| ShardId::try_from(shard).ok())?;
     let node = NodeName { name: node?, address: address?.value.trim_end_matches('/').to_owned(), home };
-    Some(ClusterConfig { node, trim_at: s.trim_at.or(TRIM_AT), engine })
+    Some(ClusterConfig { node, trim_at: s.trim_at.or(TRIM_AT), engine, limits })
+}
+
+/// `listen` and `secret_file`; both or neither.
+fn limits(
+    d: &mut Document<'_>,
+    s: &Section<ClusterTable>,
+    address: Option<Url>,
+) -> Option<SharedLimitsConfig> {
+    match (s.listen.at(), s.secret_file.at()) {
+        (Some(listen), Some(file)) => {
+            let path: PathBuf = d.path(&file.value);
+            let secret = d.loaded(file.span, relevo_keys::load_password(&path))?;
+            if ClusterSecret::new(&secret).is_none() {
+                d.mistake(file.span, "must have 32 octets at least on its first line");
+            }
+            let host = address.as_ref().and_then(Url::host_str)?;
+            let address = format!("{host}:{}", listen.value.port());
+            Some(SharedLimitsConfig { listen: listen.value, address, secret })
+        }
+        (Some(at), None) => {
+            d.mistake(at.span, "needs `secret_file`, which all nodes have");
+            None
+        }
+        (None, Some(at)) => {
+            d.mistake(at.span, "needs `listen`, where nodes ask each other for slices of limits");
+            None
+        }
+        (None, None) => {
+            let message =
+                "has no `listen` and `secret_file`: each node counts connections and rates for itself";
+            d.warn(s.span, message);
+            None
+        }
+    }
 }
 
 fn nats(d: &mut Document<'_>, s: &Section<NatsTable>, name: String, is_unsafe: bool) -> JetStreamConfig {

@@ -148,6 +148,8 @@ pub(crate) struct ClusterTable {
     pub(crate) node: Key<Identifier>,
     pub(crate) shard: Key<u32>,
     pub(crate) address: Key<String>,
+    pub(crate) listen: Key<SocketAddr>,
+    pub(crate) secret_file: Key<String>,
     pub(crate) trim_at: Key<Size>,
     pub(crate) r#unsafe: Key<bool>,
     pub(crate) nats: Section<NatsTable>,
