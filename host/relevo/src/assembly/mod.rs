@@ -123,11 +123,11 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let outside = ((resolve.clone(), tls), dial, copies);
     let shaping = restore_shaping(&base, &control_store).await?;
     let prepared = prepare_delivery(&base, (&plugins, &suppressions), (outside, shaping), &mut registry)?;
-    let limits = match &base.cluster {
+    let shared_limits = match &base.cluster {
         Some(cluster) => cluster.limits(&mut registry).await?,
         None => None,
     };
-    let prepared = match &limits {
+    let prepared = match &shared_limits {
         Some(limits) => prepared.sharing(limits.shares.clone()),
         None => prepared,
     };
@@ -220,8 +220,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the rules of suppression", rules.run());
-    let allotters = limits.as_ref().map(SharedLimits::allotters);
-    if let Some(limits) = limits {
+    let allotters = shared_limits.as_ref().map(SharedLimits::allotters);
+    if let Some(limits) = shared_limits {
         tasks.spawn("the slices of shared limits", limits.run());
     }
     if let Some(others) = others {
