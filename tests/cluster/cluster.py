@@ -21,6 +21,8 @@ REPOSITORY = HERE.parents[1]
 TAKEOVER = 25
 # Attempts that may be under way when a shard is lost, for each fault.
 UNDER_WAY = 200
+# Connections to the sink, of all nodes together. One that sleeps keeps those that it has.
+CONNECTIONS = 12
 
 
 class Cluster:
@@ -34,10 +36,13 @@ class Cluster:
         self.relays, self.stop_file, self.faults = {}, files / "stop", 0
 
     def start(self):
+        secret = self.files / "cluster.secret"
+        secret.write_text("the same on all nodes, and known to nobody else")
+        secret.chmod(0o600)
         self.database.start()
         if self.nats:
             self.nats.start()
-        self.sink.spawn(sys.executable, HERE / "load.py", "sink", self.files / "sink.jsonl", log=self.files / "sink.log")
+        self.sink.spawn(sys.executable, HERE / "load.py", "sink", self.files / "sink.jsonl", self.files / "connections", log=self.files / "sink.log")
         for n in self.nodes:
             self.begin(n)
         for n in self.nodes:
@@ -59,6 +64,7 @@ class Cluster:
             [delivery]
             smarthost = {{ host = "{self.sink.address}", port = 25, tls = "none" }}
             retry = ["2s", "5s"]
+            connections_per_site = {CONNECTIONS}
             [store]
             url = "{self.database.url}"
             [[tenant]]
@@ -70,6 +76,8 @@ class Cluster:
             node = "n{n}"
             shard = {n}
             address = "http://{self.nodes[n].address}:8025"
+            listen = "0.0.0.0:8626"
+            secret_file = "{self.files}/cluster.secret"
             """) + engine)
         self.relays[n] = self.nodes[n].spawn(self.given.relevo, "serve", "--config", config, log=self.files / f"node{n}.log")
 
@@ -107,7 +115,8 @@ class Cluster:
         found = counted()
         repeated = sum(found.values()) - len(found)
         assert repeated <= UNDER_WAY * max(self.faults, 1), f"{repeated} repeats after {self.faults} faults"
-        return f"{len(taken)} taken, all delivered, {repeated} repeats, {self.faults} faults"
+        most = max(int(line) for line in (self.files / "connections").read_text().split())
+        return f"at most {most} connections at a time of {CONNECTIONS} for all nodes, {len(taken)} taken, all delivered, {repeated} repeats, {self.faults} faults"
 
     def stop(self):
         self.world.stop()

@@ -1,5 +1,6 @@
 """`load.py client LOG STOP ADDRESS...`: sends until the file STOP is there, and writes down who was taken (250).
-`load.py sink LOG`: takes everything, and writes down who it was for."""
+`load.py sink LOG CONNECTIONS`: takes everything, and writes down who it was for, and how many connections there were
+at most at a time."""
 
 import itertools
 import json
@@ -8,7 +9,10 @@ import smtplib
 import socket
 import socketserver
 import sys
+import threading
 import time
+
+LOCK = threading.Lock()
 
 
 def client(log, stop, addresses):
@@ -33,6 +37,19 @@ def client(log, stop, addresses):
 
 
 class Take(socketserver.StreamRequestHandler):
+    def setup(self):
+        super().setup()
+        with LOCK:
+            self.server.open += 1
+            if self.server.open > self.server.most:
+                self.server.most = self.server.open
+                self.server.connections.write(f"{self.server.most}\n")
+
+    def finish(self):
+        with LOCK:
+            self.server.open -= 1
+        super().finish()
+
     def handle(self):
         self.say("220 sink")
         recipients = []
@@ -73,5 +90,6 @@ if __name__ == "__main__":
         client(sys.argv[2], sys.argv[3], sys.argv[4:])
     else:
         with Sink(("0.0.0.0", 25), Take) as sink:
-            sink.log = open(sys.argv[2], "a", buffering=1)
+            sink.log, sink.connections = open(sys.argv[2], "a", buffering=1), open(sys.argv[3], "a", buffering=1)
+            sink.open = sink.most = 0
             sink.serve_forever()
