@@ -1,7 +1,7 @@
 //! Runs the tests and adds up what the test binaries say.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,17 +20,27 @@ pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
         Some((_, Some(package))) => command.args(["--package", package]),
         Some((name, None)) => command.args(["--workspace", name]),
     };
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let mut totals = Totals::default();
-    for line in BufReader::new(child.stdout.take().context("cargo has no output")?).split(b'\n') {
-        let line = line.context("reading what cargo prints")?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        totals.add(&line);
+    let mut is_success = totals.run(&mut command)?;
+    if name.is_none() {
+        // The store once more, with a log in memory below it.
+        let mut again = cargo();
+        again.args([
+            "test",
+            "--no-fail-fast",
+            "--workspace",
+            "--test",
+            "queue",
+            "--test",
+            "events",
+            "--test",
+            "backlog",
+        ]);
+        again.current_dir(&workspace.root).env("RELEVO_TEST_SHARD_LOG", "1");
+        is_success &= totals.run(&mut again)?;
     }
-    let status = child.wait().context("waiting for cargo")?;
     println!("{} passed, {} failed", totals.passed, totals.failed);
-    if !status.success() || totals.failed > 0 {
+    if !is_success || totals.failed > 0 {
         bail!("tests failed");
     }
     match name {
@@ -57,6 +67,18 @@ struct Totals {
 }
 
 impl Totals {
+    /// Runs cargo, prints what it prints, and adds up. Returns whether cargo was content.
+    fn run(&mut self, command: &mut Command) -> Result<bool> {
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+        for line in BufReader::new(child.stdout.take().context("cargo has no output")?).split(b'\n') {
+            let line = line.context("reading what cargo prints")?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            self.add(&line);
+        }
+        Ok(child.wait().context("waiting for cargo")?.success())
+    }
+
     /// Counts a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
