@@ -53,7 +53,7 @@ async fn places_are_fenced(log: &dyn ShardLog) {
 
 async fn one_of_two_wins(log: &Arc<dyn ShardLog>) {
     let write = async |who: u8| {
-        let (mut won, mut last) = (0_u32, 0);
+        let (mut won, mut last) = (0_usize, 0);
         for _ in 0..100 {
             match log.append(last, &[who]).await {
                 Ok(()) => {
@@ -68,8 +68,8 @@ async fn one_of_two_wins(log: &Arc<dyn ShardLog>) {
     };
     let (a, b) = tokio::join!(write(1), write(2));
     let records = log.read(1, usize::MAX).await.unwrap();
-    assert_eq!(records.len() as u32, a + b);
-    assert_eq!(records.iter().filter(|record| record.octets == [1]).count() as u32, a);
+    assert_eq!(records.len(), a + b);
+    assert_eq!(records.iter().filter(|record| record.octets == [1]).count(), a);
 }
 
 async fn large_records_come_back(log: &dyn ShardLog) {

@@ -284,7 +284,7 @@ mod tests {
         assert!(parts.len() > 8, "{}", parts.len());
         let (last, first) = parts.split_last().unwrap();
         assert!(!last.goes_on && first.iter().all(|part| part.goes_on));
-        assert!(parts.iter().map(|part| part.part).eq(0..parts.len() as u32));
+        assert!(parts.iter().map(|part| part.part).eq((0..).take(parts.len())));
         assert!(parts.iter().all(|part| part.weight() <= 64 << 10));
         let rows: Vec<_> = parts.iter().flat_map(|part| part.rows.clone()).collect();
         assert_eq!(rows, whole.rows);
