@@ -19,10 +19,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 # The lapse of a lease, a round to see it, and the replay of what these runs have.
 TAKEOVER = 25
-# Attempts that may be under way when a shard is lost, for each fault.
-UNDER_WAY = 200
 # Connections to the sink, of all nodes together. One that sleeps keeps those that it has.
 CONNECTIONS = 12
+# Attempts that may be under way, or settled and not on disk yet, when a shard is lost; for each fault.
+UNDER_WAY = 2 * CONNECTIONS
 
 
 class Cluster:

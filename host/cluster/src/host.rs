@@ -23,7 +23,7 @@ pub struct StoreHostConfig {
     pub store: StoreConfig,
     /// The node's name.
     pub node: String,
-    /// Octets of a log beyond which it is swept and trimmed.
+    /// Octets of a log beyond which a checkpoint is written and the rest is trimmed.
     pub trim_at: u64,
 }
 
@@ -88,6 +88,10 @@ impl ShardHost for StoreHost {
         store.abandon();
         let ending = tokio::spawn(async move { store.close().await });
         self.ending.lock().insert(shard, ending);
+    }
+
+    fn is_broken(&self, shard: ShardId) -> bool {
+        self.shards.get(shard).is_some_and(|store| store.has_ended())
     }
 
     async fn close(&self, shard: ShardId) {

@@ -26,6 +26,10 @@ pub trait ShardHost: Send + Sync + fmt::Debug {
     /// nothing may be promised. Must not wait for the engine.
     async fn lose(&self, shard: ShardId);
 
+    /// Whether a shard that was taken can no longer be served: its disk failed, or its log has another
+    /// owner.
+    fn is_broken(&self, shard: ShardId) -> bool;
+
     /// Ends to serve a shard in order: what was promised is in the log when this returns.
     async fn close(&self, shard: ShardId);
 }
@@ -190,6 +194,7 @@ impl Member {
     pub async fn round(&self) {
         self.renew().await;
         self.resume().await;
+        self.give_up_broken().await;
         if let Err(error) = self.look().await {
             tracing::warn!(target: "relevo::cluster", %error, "the engine cannot be asked for leases");
         }
@@ -229,6 +234,17 @@ impl Member {
         };
         for (shard, held) in back {
             self.begin(shard, held.revision, held.renewed).await;
+        }
+    }
+
+    /// A lease of what cannot be served keeps others from it.
+    async fn give_up_broken(&self) {
+        for shard in self.held().into_iter().filter(|shard| self.host.is_broken(*shard)) {
+            tracing::error!(target: "relevo::cluster", shard, "the store of the shard has ended: it is given up");
+            self.host.lose(shard).await;
+            let why = "its store has ended".to_owned();
+            self.state.lock().refused.insert(shard, (Instant::now() + AGAIN, why));
+            self.release(shard).await;
         }
     }
 

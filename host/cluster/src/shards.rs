@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, select_all};
@@ -16,6 +17,9 @@ use relevo_queue::{
 use tokio::sync::watch;
 
 use crate::engine::ShardId;
+
+/// Until outcomes that could not be stored are stored again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 type Stores = BTreeMap<ShardId, Arc<EmbeddedStore>>;
 
@@ -94,6 +98,27 @@ impl Shards {
 
     fn stores(&self) -> Vec<Arc<EmbeddedStore>> {
         self.stores.read().values().cloned().collect()
+    }
+
+    /// Settles in one shard until it is done, or the shard is served elsewhere. What the shard no longer
+    /// holds for this node is left out, as the caller would: whoever holds it attempts it again.
+    async fn settle_rest(&self, shard: ShardId, mut settlements: Vec<Arc<Settlement>>) {
+        while let Some(store) = self.get(shard) {
+            match store.settle(settlements.clone(), Vec::new()).await {
+                Ok(()) => return,
+                Err(StoreError::LeaseLost(id)) => {
+                    tracing::warn!(target: "relevo::cluster", ?id, "a lease lapsed before it was settled: it may be repeated");
+                    settlements.retain(|settlement| settlement.lease.delivery.id != id);
+                }
+                Err(error) => {
+                    tracing::error!(target: "relevo::cluster", shard, %error, "outcomes cannot be stored");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+            if settlements.is_empty() {
+                return;
+            }
+        }
     }
 
     /// The home, as soon as it is here.
@@ -222,9 +247,19 @@ impl Queue for Shards {
         for item in items {
             groups.entry(item.id.shard()).or_default().1.push(item);
         }
-        // One shard after the other: a caller that tries again finds the leases of the first ones
-        // settled, and is told so for each alone.
+        // The first shard may refuse the call. What it has settled must not be handed back after that:
+        // its leases are gone. Items can be tried once only, so their shard is the first.
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(_, (_, items))| items.is_empty());
+        if groups.iter().skip(1).any(|(_, (_, items))| !items.is_empty()) {
+            return Err(StoreError::Io("items of several shards cannot be queued by one commit".into()));
+        }
+        let mut is_begun = false;
         for (shard, (settlements, items)) in groups {
+            if is_begun {
+                self.settle_rest(shard, settlements).await;
+                continue;
+            }
             match self.get(shard) {
                 Some(store) => store.settle(settlements, items).await?,
                 // Whoever has the shard now attempts it again.
@@ -233,6 +268,7 @@ impl Queue for Shards {
                     None => return Err(StoreError::Unavailable(format!("shard {shard:04x} is gone"))),
                 },
             }
+            is_begun = true;
         }
         Ok(())
     }

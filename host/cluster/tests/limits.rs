@@ -101,6 +101,10 @@ impl ShardHost for NoShards {
         Ok(())
     }
     async fn lose(&self, _: ShardId) {}
+    fn is_broken(&self, _: ShardId) -> bool {
+        false
+    }
+
     async fn close(&self, _: ShardId) {}
 }
 

@@ -2,6 +2,7 @@
 //! again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ struct Host {
     log: Mutex<Vec<(String, Duration)>>,
     start: Mutex<Option<Instant>>,
     slow: Duration,
+    is_broken: AtomicBool,
 }
 
 impl Host {
@@ -43,6 +45,10 @@ impl ShardHost for Host {
 
     async fn lose(&self, shard: ShardId) {
         self.note("lose", shard);
+    }
+
+    fn is_broken(&self, _: ShardId) -> bool {
+        self.is_broken.swap(false, Ordering::AcqRel)
     }
 
     async fn close(&self, shard: ShardId) {
@@ -128,6 +134,19 @@ async fn leases_are_renewed_while_a_shard_is_read() {
     sleep(90 * SECOND).await;
     assert_eq!((slow.member.held(), b.member.held()), (vec![1], vec![2]));
     assert_eq!(slow.host.said(), ["take 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_has_ended_is_given_up_and_opened_anew() {
+    let (shared, start) = (MemoryEngine::new(), Instant::now());
+    let a = node(&shared, "a", 1, start, Duration::ZERO);
+    sleep(10 * SECOND).await;
+    a.host.is_broken.store(true, Ordering::Release);
+    sleep(10 * SECOND).await;
+    assert!(a.member.held().is_empty());
+    sleep(70 * SECOND).await;
+    assert_eq!(a.member.held(), [1]);
+    assert_eq!(a.host.said(), ["take 1", "lose 1", "take 1"]);
 }
 
 #[tokio::test(start_paused = true)]

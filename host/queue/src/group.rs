@@ -375,7 +375,7 @@ impl QueueWriter {
         self.inner.segments.sweep(&self.appender);
         self.compact();
         self.inner.segments.sweep(&self.appender);
-        self.sweep_log();
+        self.checkpoint_log();
     }
 }
 

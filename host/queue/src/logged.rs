@@ -9,8 +9,8 @@ use crate::index::{self, IndexError, Tables};
 use crate::request::Op;
 use crate::shard_log::bind::{LogFailure, LogState, LogWriter};
 use crate::shard_log::capture::Changes;
+use crate::shard_log::checkpoint::Checkpoint;
 use crate::shard_log::record::ShardRecord;
-use crate::shard_log::sweep::Sweep;
 
 impl QueueWriter {
     /// From now on every commit is in the log first.
@@ -56,37 +56,42 @@ impl QueueWriter {
         for item in arrived {
             log.end_upload(item);
         }
-        Ok(txn.commit()?)
+        // The log has the change now. A directory that cannot take it, for want of room or worse, would
+        // go on without it: it is opened anew instead, and takes it from the log.
+        txn.commit().map_err(|error| {
+            let why = format!("the log has a change that the directory could not take: {error}");
+            IndexError::Log(LogFailure::Lost(why))
+        })
     }
 
-    /// Writes another piece of a sweep, or begins one when the log has grown enough. Called after each
-    /// group: a log that does not grow needs no sweep.
-    pub(crate) fn sweep_log(&mut self) {
+    /// Writes another piece of a checkpoint, or begins one when the log has grown enough. Called after each
+    /// group: a log that does not grow needs no checkpoint.
+    pub(crate) fn checkpoint_log(&mut self) {
         let Some(log) = &mut self.log else { return };
-        if log.sweep.is_none() {
-            if log.octets <= log.trim_at.max(2 * log.swept) {
+        if log.checkpoint.is_none() {
+            if log.octets <= log.trim_at.max(2 * log.checkpointed) {
                 return;
             }
             tracing::debug!(octets = log.octets, "writing what is needed of the log anew");
-            log.sweep = Some(Sweep::new(log.first_needed()));
+            log.checkpoint = Some(Checkpoint::new(log.first_needed()));
         }
-        if let Err(error) = self.sweep_step() {
+        if let Err(error) = self.checkpoint_step() {
             // It goes on after the next group.
             tracing::warn!(?error, "the log could not be written anew for now");
         }
     }
 
-    /// Writes one piece; false: the sweep is over, and the log is trimmed.
-    pub(crate) fn sweep_step(&mut self) -> Result<bool, IndexError> {
+    /// Writes one piece; false: the checkpoint is over, and the log is trimmed.
+    pub(crate) fn checkpoint_step(&mut self) -> Result<bool, IndexError> {
         let inner = Arc::clone(&self.inner);
         let Some(log) = &mut self.log else { return Ok(false) };
-        let Some(mut sweep) = log.sweep.take() else { return Ok(false) };
-        let Some(record) = inner.index.guard(|| sweep.next(&inner))? else {
-            match log.trim(sweep.floor) {
+        let Some(mut checkpoint) = log.checkpoint.take() else { return Ok(false) };
+        let Some(record) = inner.index.guard(|| checkpoint.next(&inner))? else {
+            match log.trim(checkpoint.floor) {
                 Ok(bounds) => log.octets = bounds.octets,
                 Err(error) => tracing::warn!(%error, "the log could not be trimmed for now"),
             }
-            log.swept = sweep.written;
+            log.checkpointed = checkpoint.written;
             return Ok(false);
         };
         let before = log.octets;
@@ -94,7 +99,7 @@ impl QueueWriter {
         match log.append(prepared) {
             Ok(()) => {}
             Err(LogFailure::Away(why)) => {
-                // The piece is lost, and with it the sweep: the next one begins anew.
+                // The piece is lost, and with it the checkpoint: the next one begins anew.
                 return Err(IndexError::Log(LogFailure::Away(why)));
             }
             Err(LogFailure::Lost(why)) => {
@@ -102,9 +107,9 @@ impl QueueWriter {
                 return Err(IndexError::Log(LogFailure::Lost(why)));
             }
         }
-        sweep.written += log.octets - before;
+        checkpoint.written += log.octets - before;
         let last = log.last;
-        log.sweep = Some(sweep);
+        log.checkpoint = Some(checkpoint);
         let txn = inner.index.write()?;
         Tables::open(&txn)?.meta.insert(index::APPLIED, last)?;
         txn.commit()?;

@@ -145,6 +145,12 @@ impl EmbeddedStore {
         offline::leave(&path, &disk)
     }
 
+    /// Whether the store has ended: every call fails until it is opened anew.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.inner.poison.check().is_err()
+    }
+
     /// Ends an owner that may no longer own its shard: nothing is waited for, and every later call
     /// fails. What became of a record whose answer is outstanding is known when the log is read again.
     pub fn abandon(&self) {

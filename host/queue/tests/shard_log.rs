@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use relevo_queue::disk::{Disk, FaultyDisk};
+use relevo_queue::disk::{Disk, DiskFault, FaultyDisk};
 use relevo_queue::shard_log::memory::{LogFault, MemoryLog};
 use relevo_queue::shard_log::{AppendError, ShardLog as _};
 use relevo_queue::testing::binding;
@@ -136,7 +136,7 @@ async fn nothing_is_accepted_or_attempted_while_the_log_is_away() {
 }
 
 #[tokio::test]
-async fn a_log_is_swept_and_trimmed_while_mail_goes_on() {
+async fn a_log_gets_checkpoints_and_is_trimmed_while_mail_goes_on() {
     let log = MemoryLog::with_max_record(128 << 10);
     let disks: [Arc<dyn Disk>; 2] = [Arc::new(FaultyDisk::new()), Arc::new(FaultyDisk::new())];
     let open = |disk: usize, owner, config, trim_at| {
@@ -213,6 +213,31 @@ async fn a_directory_and_a_log_that_do_not_belong_together_are_refused() {
     drop(store);
     let error = open(plain.path(), &fourth, "e").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("written without a log"), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_without_room_never_differs_from_its_log() {
+    let mut ended = 0;
+    for write in 1..30 {
+        let (log, disk) = (MemoryLog::new(), FaultyDisk::new());
+        let open = |disk: &FaultyDisk| {
+            let binding = binding(&log, "a", 1 << 30);
+            EmbeddedStore::open_logged_on(Arc::new(disk.clone()), "/q", config(), &binding).unwrap()
+        };
+        let a = open(&disk);
+        disk.order(DiskFault::Full(write));
+        let first = a.accept(vec![simple(1, "b.test")], vec![]).await;
+        disk.mend();
+        ended += u32::from(a.has_ended());
+        let second = a.accept(vec![simple(2, "b.test")], vec![]).await;
+        a.close().await;
+        drop(a);
+        let promised = u64::from(first.is_ok()) + u64::from(second.is_ok());
+        let (again, replica) = (open(&disk).stats().items, open(&FaultyDisk::new()).stats().items);
+        assert_eq!(again, replica, "write {write}: {first:?} {second:?}");
+        assert!(again >= promised, "write {write}: {first:?} {second:?}");
+    }
+    assert!(ended > 0, "some of the writes are those of the commit");
 }
 
 #[tokio::test]

@@ -37,21 +37,21 @@ struct NodeShare {
 pub struct Allotter {
     opens: Duration,
     limits: HashMap<LimitId, BTreeMap<Arc<str>, NodeShare>>,
-    swept: Duration,
+    forgot: Duration,
 }
 
 impl Allotter {
     /// One that grants nothing before `opens`: slices of the holder before may be in use until then.
     #[must_use]
     pub fn new(opens: Duration) -> Self {
-        Self { opens, limits: HashMap::new(), swept: Duration::ZERO }
+        Self { opens, limits: HashMap::new(), forgot: Duration::ZERO }
     }
 
     /// Answers a node: how much it may use from now on, on top of its base share, until [`SLICE`]
     /// after it asked. `number` rises with each question of a node; none: it is older than one that was
     /// answered. `nodes` is the least number of nodes of late.
     pub fn ask(&mut self, node: &Arc<str>, number: u64, ask: &Ask, nodes: u32, now: Duration) -> Option<u32> {
-        self.sweep(now);
+        self.forget(now);
         let is_new = !self.limits.contains_key(&ask.limit);
         if is_new && self.limits.len() >= MAX_LIMITS {
             return Some(0);
@@ -105,11 +105,11 @@ impl Allotter {
         self.limits.len()
     }
 
-    fn sweep(&mut self, now: Duration) {
-        if now.saturating_sub(self.swept) < SLICE {
+    fn forget(&mut self, now: Duration) {
+        if now.saturating_sub(self.forgot) < SLICE {
             return;
         }
-        self.swept = now;
+        self.forgot = now;
         self.limits.retain(|_, shares| {
             shares.retain(|_, share| share.counted > now);
             !shares.is_empty()

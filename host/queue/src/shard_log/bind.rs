@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::checkpoint::Checkpoint;
 use super::record::{Fence, ShardRecord};
-use super::sweep::Sweep;
 use super::{AppendError, LogBounds, LogError, LogRecord, Seq, ShardLog};
 use crate::ItemId;
 
@@ -113,29 +113,39 @@ pub(crate) struct LogWriter {
     pub(crate) last: Seq,
     /// Octets that the log has, about.
     pub(crate) octets: u64,
-    /// Beyond so many octets it is swept.
+    /// Beyond so many octets it is checkpointed.
     pub(crate) trim_at: u64,
-    /// Octets that the last sweep wrote.
-    pub(crate) swept: u64,
-    /// The sweep that is under way.
-    pub(crate) sweep: Option<Sweep>,
+    /// Octets that the last checkpoint wrote.
+    pub(crate) checkpointed: u64,
+    /// The checkpoint that is under way.
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// Large bodies whose first piece is in the log, and whose item is not yet.
     uploads: HashMap<ItemId, (Seq, Instant)>,
 }
 
 impl LogWriter {
-    /// Takes the shard over: nobody who owned it before can append after this. The log is as in the
-    /// bounds that are returned, with the fence as its last record. `store` tells whose log it must
-    /// be by its first record.
+    /// Takes the shard over: nobody who owned it before can append after this. The fence is the last
+    /// record then.
     pub(crate) fn take_over(
         binding: &LogBinding,
         state: Arc<LogState>,
         store: u64,
-    ) -> Result<(Self, LogBounds), LogFailure> {
+    ) -> Result<Self, LogFailure> {
         let LogBinding { log, runtime, owner, trim_at } = binding.clone();
-        let (last, octets, swept) = (0, 0, 0);
+        let (last, octets, checkpointed) = (0, 0, 0);
         let uploads = HashMap::new();
-        let mut own = Self { log, runtime, state, store, last, octets, trim_at, swept, sweep: None, uploads };
+        let mut own = Self {
+            log,
+            runtime,
+            state,
+            store,
+            last,
+            octets,
+            trim_at,
+            checkpointed,
+            checkpoint: None,
+            uploads,
+        };
         for _ in 0..FENCES {
             let bounds = own.bounds().map_err(|e| LogFailure::Away(e.to_string()))?;
             (own.last, own.octets) = (bounds.last, bounds.octets);
@@ -145,10 +155,7 @@ impl LogWriter {
             let record = ShardRecord { store, fence: Some(fence), ..ShardRecord::default() };
             let prepared = own.prepare(record)?;
             match own.append(prepared) {
-                Ok(()) => {
-                    let first = if bounds.last == 0 { 1 } else { bounds.first };
-                    return Ok((own, LogBounds { first, last: bounds.last + 1, ..bounds }));
-                }
+                Ok(()) => return Ok(own),
                 // Somebody else was faster.
                 Err(LogFailure::Lost(why)) if own.state.is_stopped() => return Err(LogFailure::Lost(why)),
                 Err(LogFailure::Lost(_)) => {}
@@ -163,7 +170,7 @@ impl LogWriter {
         let LogBinding { log, runtime, trim_at, .. } = binding.clone();
         let (state, uploads) = (Arc::default(), HashMap::new());
         let LogBounds { last, octets, .. } = bounds;
-        Self { log, runtime, state, store, last, octets, trim_at, swept: 0, sweep: None, uploads }
+        Self { log, runtime, state, store, last, octets, trim_at, checkpointed: 0, checkpoint: None, uploads }
     }
 
     /// Encodes a record for the place after the last.
@@ -249,7 +256,7 @@ impl LogWriter {
         self.runtime.block_on(self.log.bounds())
     }
 
-    /// Removes what lies below a place. What cannot be removed now is removed with the next sweep.
+    /// Removes what lies below a place. What cannot be removed now is removed with the next checkpoint.
     pub(crate) fn trim(&self, below: Seq) -> Result<LogBounds, LogError> {
         self.runtime.block_on(self.log.trim(below))?;
         self.bounds()

@@ -6,12 +6,12 @@
 
 pub(crate) mod bind;
 pub(crate) mod capture;
+pub(crate) mod checkpoint;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub(crate) mod offline;
 pub(crate) mod record;
 pub(crate) mod replay;
-pub(crate) mod sweep;
 
 use std::fmt;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use redb::{Key, ReadableTable as _, TableDefinition, TableError, Value};
 
 use super::bind::{LogBinding, LogFailure, LogState, LogWriter};
+use super::checkpoint::Checkpoint;
 use super::replay;
-use super::sweep::Sweep;
 use crate::OpenError;
 use crate::disk::Disk;
 use crate::generation;
@@ -52,9 +52,9 @@ pub(crate) fn rebuild(
     let unreadable = |e: IndexError| OpenError::Index { path: layout.index(), why: format!("{e:?}") };
     let mut writer = recover::open_alone(root, disk, config, lock)?;
     let state = Arc::new(LogState::default());
-    let (mut log, _) = LogWriter::take_over(binding, state.clone(), writer.inner.id).map_err(log_error)?;
+    let mut log = LogWriter::take_over(binding, state.clone(), writer.inner.id).map_err(log_error)?;
     let fence = log.last;
-    log.sweep = Some(Sweep::new(fence));
+    log.checkpoint = Some(Checkpoint::new(fence));
     writer.bind(log, Some(state));
     let mark = || -> Result<(), IndexError> {
         let txn = writer.inner.index.write()?;
@@ -62,9 +62,9 @@ pub(crate) fn rebuild(
         Ok(txn.commit()?)
     };
     writer.inner.index.guard(mark).map_err(unreadable)?;
-    while writer.sweep_step().map_err(unreadable)? {}
+    while writer.checkpoint_step().map_err(unreadable)? {}
     writer.inner.index.close();
-    Ok(writer.log.map_or(0, |log| log.swept))
+    Ok(writer.log.map_or(0, |log| log.checkpointed))
 }
 
 /// Makes the directory one without a log. Whatever the log has stays in it.

@@ -48,7 +48,7 @@ pub(crate) fn take_over(
         clear(disk, layout)?;
         index = begin(disk, layout, Some(store))?.0;
     }
-    let (log, _) = LogWriter::take_over(binding, state, store).map_err(|failure| match failure {
+    let log = LogWriter::take_over(binding, state, store).map_err(|failure| match failure {
         LogFailure::Away(why) | LogFailure::Lost(why) => OpenError::Log { why },
     })?;
     let applied = index.guard(|| index.counter(index::APPLIED)).map_err(|e| unreadable(layout, &e))?;
@@ -271,7 +271,7 @@ impl Replay<'_> {
             let fail = |error| OpenError::Io { path: to.clone(), error };
             match self.disk.open(&from, false) {
                 Ok(file) => {
-                    // A sweep that found it damaged sent less; the scan at the start tells.
+                    // A checkpoint that found it damaged sent less; the scan at the start tells.
                     file.sync().map_err(fail)?;
                     self.disk.rename(&from, &to).map_err(fail)?;
                 }

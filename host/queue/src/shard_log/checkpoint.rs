@@ -2,7 +2,7 @@
 //! records before it can be trimmed.
 //!
 //! Each piece holds rows as they are at its place in the log. What changes afterwards is changed by
-//! a later record, so a reader who begins at the sweep's first record ends with everything.
+//! a later record, so a reader who begins at the checkpoint's first record ends with everything.
 
 use std::ops::Bound;
 
@@ -21,7 +21,7 @@ const PIECE: usize = 512 << 10;
 
 /// How far it has come.
 #[derive(Debug)]
-pub(crate) struct Sweep {
+pub(crate) struct Checkpoint {
     /// What lies below is not needed when it is over.
     pub(crate) floor: Seq,
     /// Octets of the log that it wrote.
@@ -47,7 +47,7 @@ impl Piece {
     }
 }
 
-impl Sweep {
+impl Checkpoint {
     pub(crate) fn new(floor: Seq) -> Self {
         Self { floor, written: 0, table: TableId::Items, after: None, uploaded: 0 }
     }
