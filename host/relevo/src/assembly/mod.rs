@@ -6,6 +6,7 @@ mod cluster;
 mod listeners;
 mod reputation;
 mod running;
+mod services;
 mod shaping;
 mod shard_readers;
 mod suppression;
@@ -22,12 +23,9 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
-use relevo_http::{
-    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, PanelAccess,
-    Readiness, UserAccess,
-};
+use relevo_http::{ApiParts, ApiServices, PanelAccess};
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
-use relevo_queue::{EventLog, MailStore, Queue};
+use relevo_queue::{EventLog, MailStore};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
@@ -39,22 +37,17 @@ use relevo_relay::delivery::{
     TlsPolicies,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
-use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::intake::{Intake, IntakeMetrics};
-use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
-use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
-use relevo_relay::reputation::Reputation;
 use relevo_relay::returns::{ReturnMetrics, ReturnParts, Returns};
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
-use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
@@ -62,20 +55,20 @@ use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::{LookUp, Resolve};
 use relevo_smtp::client::root_certificates;
 use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
-use relevo_store::{ControlStore, DirectoryStore, StoreUrl};
+use relevo_store::{ControlStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EventsConfig;
-use crate::control::{self, Control};
 use crate::metrics::CertificateExpiry;
 use crate::plugin_admin::AuditedPlugins;
-use crate::tasks::{self, MainTasks};
+use crate::tasks::MainTasks;
 
 pub(crate) use base::Base;
 use cluster::SharedLimits;
 pub(crate) use cluster::engine as cluster_engine;
 use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
+use services::{administration, control, http_services, tenants};
 use shaping::{restore_shaping, shaping_keeper};
 use shard_readers::ShardReaders;
 use tls::TlsServices;
@@ -148,7 +141,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         None => intake,
     });
     // Before what accepts mail, as it may fail.
-    let socket = control::bind(data_dir)
+    let socket = crate::control::bind(data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
     let decoys = auth::scram_decoys(&base.parts.smtp.auth, data_dir)?;
     let smtp = listen_smtp(&base.parts.smtp, decoys, &base.settings.get().hostname, &intake, &expiry)?;
@@ -213,7 +206,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
     listeners.serve(&http, &limits, &stopped, &mut tasks);
 
-    tasks.spawn("the control socket", control::serve(socket, control(&base, audited, &delivery, listed)));
+    tasks.spawn(
+        "the control socket",
+        crate::control::serve(socket, control(&base, audited, &delivery, listed)),
+    );
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the reader of statistics", reader.run());
@@ -281,46 +277,6 @@ fn spawn_writers(
     tasks.spawn("the writer of the use of API keys", async move { keys.run().await });
     tasks.spawn("the writer of the use of quotas", async move { quotas.run().await });
     tasks.spawn("the removal of old acts", async move { audit.run(audit_retention).await });
-}
-
-/// What tenants administer over HTTP.
-fn administration(
-    base: &Base,
-    store: &Arc<ControlStore>,
-    (directory, published, health): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>, DomainHealth),
-    (quotas, reputation, panel): (&Arc<Quotas>, &Arc<Reputation>, &UserAccess),
-) -> AdminServices {
-    let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
-    let keys = ApiKeys::new(store.clone(), Some(directory.clone()), clock.clone(), ids.clone());
-    let domains = Domains::new(
-        (store.clone(), Some(directory.clone())),
-        base.settings.clone(),
-        published,
-        base.parts.data_dir.clone(),
-        (clock.clone(), ids.clone()),
-    );
-    AdminServices {
-        keys: Arc::new(keys),
-        domains: Arc::new(domains),
-        health,
-        reputation: reputation.clone(),
-        quotas: quotas.clone(),
-        audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
-        panel: panel.clone(),
-        clock,
-        limits: base.parts.http.api_limits,
-    }
-}
-
-/// Tenants, as operators see and change them.
-fn tenants(
-    base: &Base,
-    store: &Arc<ControlStore>,
-    directory: &Arc<DirectoryRefresher>,
-    admin: &AdminServices,
-) -> Arc<Tenants> {
-    let directory = (store.clone() as Arc<dyn DirectoryStore>, directory.clone());
-    Arc::new(Tenants::new(directory, base.settings.clone(), admin.domains.clone(), admin.quotas.clone()))
 }
 
 /// Reads what tenants have sent before the start. If it cannot be read, they begin anew.
@@ -511,77 +467,10 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
     )
 }
 
-/// What HTTP serves to readers of mail, tenants and people.
-type PublicServices = (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices, PanelAccess);
-
-/// What HTTP serves. The registry is complete by then.
-fn http_services(
-    base: &Base,
-    plugins: AuditedPlugins,
-    (tracking, unsubscribe, api, panel): PublicServices,
-    (inbox, delivery, tenants): (Option<Arc<Inbox>>, &DeliveryHandle, Arc<Tenants>),
-    tasks: tasks::Watch,
-    mut registry: Registry,
-) -> HttpServices {
-    let metrics = HttpMetrics::register(&mut registry);
-    let queue: Arc<dyn Queue> = base.store.clone();
-    let config = &base.parts.http;
-    HttpServices {
-        api,
-        tracking,
-        unsubscribe,
-        operations: OperationsServices {
-            settings: base.settings.clone(),
-            ready: readiness(&queue, tasks),
-            encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
-            metrics_keys: config.metrics_keys.clone(),
-            delivery: Some(delivery.clone()),
-            queue: queue_admin(base, &plugins.audit, delivery),
-            tenants,
-            started_at: base.clock.now(),
-            clock: base.clock.clone(),
-            audit: plugins.audit.clone(),
-            plugins: Arc::new(plugins),
-            inbox,
-        },
-        panel,
-        trusted_proxies: config.trusted_proxies.clone().into(),
-        metrics,
-    }
-}
-
-fn control(
-    base: &Base,
-    plugins: AuditedPlugins,
-    delivery: &DeliveryHandle,
-    suppressions: Arc<Suppressions>,
-) -> Control {
-    Control {
-        queue: queue_admin(base, &plugins.audit, delivery),
-        delivery: delivery.clone(),
-        audit: plugins.audit.clone(),
-        suppressions,
-        plugins,
-    }
-}
-
-/// The queue as operators see and change it.
-fn queue_admin(base: &Base, audit: &Arc<AuditLog>, delivery: &DeliveryHandle) -> QueueAdmin {
-    QueueAdmin::new(base.queue.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
-}
-
 fn seed() -> anyhow::Result<u64> {
     let mut octets = [0; 8];
     getrandom::fill(&mut octets).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     Ok(u64::from_ne_bytes(octets))
-}
-
-fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch) -> Readiness {
-    let queue = queue.clone();
-    Arc::new(move || match tasks.ended() {
-        Some(task) => Err(format!("{task} has ended")),
-        None => queue.ready().map_err(|error| error.to_string()),
-    })
 }
 
 /// Removes events that are too old or too many, a bounded number at a time.
