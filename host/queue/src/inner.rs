@@ -98,6 +98,11 @@ pub(crate) fn io_error(error: &io::Error) -> StoreError {
     if is_full(error) { StoreError::Full } else { StoreError::Io(error.to_string()) }
 }
 
+/// The log did not answer the last time.
+pub(crate) fn log_away() -> StoreError {
+    StoreError::Unavailable("it did not answer lately".into())
+}
+
 /// A record as it was found.
 pub(crate) enum RecordState<T> {
     Good(T),
@@ -118,7 +123,7 @@ impl StoreCore {
     /// Refuses new mail while the log is away.
     pub(crate) fn check_log(&self) -> Result<(), StoreError> {
         match self.log() {
-            Some(log) if !log.may_try() => Err(StoreError::Unavailable("it did not answer lately".into())),
+            Some(log) if !log.may_try() => Err(log_away()),
             _ => Ok(()),
         }
     }

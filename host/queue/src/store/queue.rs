@@ -13,7 +13,7 @@ use relevo_mailkit::source::Source;
 use super::EmbeddedStore;
 use crate::checked::CheckedSource;
 use crate::index::{ITEMS, IndexError, REQUESTS};
-use crate::inner::{StoreCore, blocking, io_error};
+use crate::inner::{StoreCore, blocking, io_error, log_away};
 use crate::plan::{is_old, request_key};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
@@ -282,7 +282,7 @@ impl Queue for EmbeddedStore {
     fn ready(&self) -> Result<(), StoreError> {
         self.inner.poison.check()?;
         if self.inner.log().is_some_and(|log| log.is_away()) {
-            return Err(StoreError::Unavailable("it did not answer lately".into()));
+            return Err(log_away());
         }
         self.inner.space.check_new(self.inner.disk.as_ref(), 0)
     }
