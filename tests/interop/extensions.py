@@ -1,5 +1,6 @@
 """ESMTP extensions with programs that others wrote: SCRAM, DSN in both directions, BDAT."""
 
+import email
 import smtplib
 import textwrap
 import time
@@ -7,15 +8,17 @@ import time
 import clients
 import messages
 import peers
+import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
 SCRAM = "msmtp submits with SCRAM-SHA-256"
 TOLD = "smtplib: who asks for it is told that a message was relayed"
 CHUNKS = "smtplib: a message in chunks"
+BINARY = "smtplib: binary content arrives octet for octet"
 HANDED_ON = "Postfix is handed what is asked of reports"
 ASKED = "Postfix asks for a report and gets it"
 ALONE = "smtplib: mail that requires TLS holds up no other"
-ROWS = [SCRAM, TOLD, CHUNKS, HANDED_ON, ASKED, ALONE]
+ROWS = [SCRAM, TOLD, CHUNKS, BINARY, HANDED_ON, ASKED, ALONE]
 
 SENDER, RECIPIENT = f"shop@{DOMAIN}", "ada@reader.test"
 
@@ -27,6 +30,7 @@ def run(table, binary, folder):
         table.run(SCRAM, lambda: scram(relay, sink, folder))
         table.run(TOLD, lambda: told(relay, sink))
         table.run(CHUNKS, lambda: chunks(relay, sink))
+        table.run(BINARY, lambda: binary_content(relay, sink))
         table.run(ASKED, lambda: asked(relay, sink, folder))
         table.run(ALONE, lambda: alone(relay, sink))
     finally:
@@ -91,6 +95,35 @@ def chunks(relay, sink):
     received = sink.wait(b"Subject: in-chunks")[2]
     body = raw[raw.index(b"\r\n\r\n"):]
     assert received.endswith(body), "the body is not the one that was sent"
+
+
+def binary_content(relay, sink):
+    """BINARYMIME (RFC 3030): the sink does not offer it, so the part comes in base64, signed."""
+    content = bytes(range(256)) * 300 + b"\r\n.\r\n\n.\n\r.\r"
+    head = f"""\
+        From: shop@{DOMAIN}
+        To: {RECIPIENT}
+        Subject: binary
+        MIME-Version: 1.0
+        Content-Type: application/octet-stream
+        Content-Transfer-Encoding: binary
+
+        """
+    raw = textwrap.dedent(head).replace("\n", "\r\n").encode() + content
+    with session(relay) as smtp:
+        assert smtp.has_extn("binarymime"), smtp.esmtp_features
+        smtp.mail(SENDER, ["BODY=BINARYMIME"])
+        smtp.rcpt(RECIPIENT)
+        for at in range(0, len(raw), 10_000):
+            part = raw[at:at + 10_000]
+            last = " LAST" if at + len(part) == len(raw) else ""
+            smtp.send(f"BDAT {len(part)}{last}\r\n".encode() + part)
+            code, text = smtp.getreply()
+            assert code == 250, (code, text)
+    received = sink.wait(b"Subject: binary")[2]
+    assert email.message_from_bytes(received).get_payload(decode=True) == content, "other octets came"
+    verdicts = verify.dkimpy(received[received.index(b"DKIM-Signature:"):], relay.records)
+    assert verdicts == {"rsa": True, "ed": True}, verdicts
 
 
 def alone(relay, sink):

@@ -77,7 +77,7 @@ impl Content<'_> {
 
     /// An identity body in another encoding: unchanged stretches are read from the message.
     fn reencoded(&self, changes: Vec<Change>) -> Vec<Edit> {
-        let (encoding, name) = best_encoding(self.decoded);
+        let (encoding, name) = self.best_encoding();
         let source = |at: Range<usize>| Segment::Source(self.span(at));
         let body = self.whole(encoding, stretches(0, self.decoded.len(), changes, source));
         let field = format!("Content-Transfer-Encoding: {name}\r\n").into_bytes();
@@ -86,6 +86,18 @@ impl Content<'_> {
         let at = self.part.encoding_field.unwrap_or(end);
         let segments = vec![Segment::Literal(field)];
         vec![Edit { at, encoding: Encoding::Identity, segments, part: Some(self.index) }, body]
+    }
+
+    /// Quoted-printable while most octets stand for themselves, and are lines.
+    fn best_encoding(&self) -> (Encoding, &'static str) {
+        let text = self.decoded;
+        let escaped = text.iter().filter(|b| **b > 126 || **b == b'=').count();
+        let is_binary = self.part.declared == DeclaredEncoding::Binary;
+        if is_binary || escaped > text.len() / 4 {
+            (Encoding::Base64, "base64")
+        } else {
+            (Encoding::QuotedPrintable, "quoted-printable")
+        }
     }
 
     fn whole(&self, encoding: Encoding, segments: Vec<Segment>) -> Edit {
@@ -174,15 +186,5 @@ impl Line {
 
     fn extend(&mut self, octets: usize) {
         self.length = self.length.saturating_add(octets);
-    }
-}
-
-/// Quoted-printable while most octets stand for themselves.
-fn best_encoding(text: &[u8]) -> (Encoding, &'static str) {
-    let escaped = text.iter().filter(|b| **b > 126 || **b == b'=').count();
-    if escaped > text.len() / 4 {
-        (Encoding::Base64, "base64")
-    } else {
-        (Encoding::QuotedPrintable, "quoted-printable")
     }
 }

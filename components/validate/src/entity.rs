@@ -26,6 +26,8 @@ pub(crate) struct Entity {
     /// Octets above 127 before the first or after the last part, or in the header of a carried
     /// message.
     pub(crate) edge_eight_bit: bool,
+    /// It has octets that are no lines: a bare CR or LF, NUL, no CRLF at the end.
+    pub(crate) binary: bool,
     /// Where over-long lines of an encoded leaf can be broken.
     pub(crate) cuts: Vec<u64>,
     pub(crate) content_type: bool,
@@ -55,6 +57,7 @@ impl Entity {
             foreign,
             utf8: true,
             edge_eight_bit: false,
+            binary: false,
             cuts: Vec::new(),
             content_type: false,
             parameter_at: None,
@@ -128,6 +131,11 @@ impl Entity {
             self.part.declared,
             DeclaredEncoding::SevenBit | DeclaredEncoding::EightBit | DeclaredEncoding::Binary
         )
+    }
+
+    /// The body may have any octets, and can be encoded.
+    pub(crate) fn may_be_binary(&self) -> bool {
+        self.part.declared == DeclaredEncoding::Binary && !self.is_untouchable()
     }
 
     /// Over-long lines can be broken where they are.

@@ -49,7 +49,7 @@ pub(crate) fn submission(entities: &[Entity], head: &Head) -> Fixes {
 /// Something 8-bit that must not be changed.
 pub(crate) fn downgrade(entities: &[Entity], head: &Head) -> Checked<Fixes> {
     let mut fixes = Fixes::default();
-    let eight_bit = |e: &Entity| e.part.has_eight_bit || e.edge_eight_bit;
+    let eight_bit = |e: &Entity| e.part.has_eight_bit || e.edge_eight_bit || e.binary;
     if !entities.iter().any(eight_bit) {
         return Ok(fixes);
     }
@@ -81,8 +81,9 @@ impl Fixes {
             self.cut(index, entity);
             return part.has_eight_bit;
         }
-        if part.has_long_line {
-            self.reencode(index, entity, "lines-reencoded");
+        if entity.binary || part.has_long_line {
+            let note = if entity.binary { "binary-encoded" } else { "lines-reencoded" };
+            self.reencode(index, entity, note);
             return false;
         }
         self.declare(index, entity, part.has_eight_bit, part.has_eight_bit && self.needs_charset(entity));
@@ -104,7 +105,7 @@ impl Fixes {
 
     /// Text stays legible; anything else may have octets that are not text at all.
     fn reencode(&mut self, index: usize, entity: &Entity, note: &str) {
-        let text = entity.part.media_type.starts_with("text/");
+        let text = entity.part.media_type.starts_with("text/") && !entity.binary;
         let (encoding, name) =
             if text { (Encoding::QuotedPrintable, "quoted-printable") } else { (Encoding::Base64, "base64") };
         self.set_encoding(index, entity, name, entity.part.has_eight_bit && self.needs_charset(entity));
@@ -128,7 +129,7 @@ impl Fixes {
                 self.set_encoding(index, entity, "8bit", charset);
                 self.note("eight-bit-declared", index, entity);
             }
-            // We do not offer BINARYMIME (RFC 3030), and without it there is no binary.
+            // What is not lines was encoded: hops need no BINARYMIME (RFC 3030).
             (DeclaredEncoding::Binary, _) => {
                 self.set_encoding(index, entity, if eight_bit { "8bit" } else { "7bit" }, charset);
                 self.note("binary-relabelled", index, entity);

@@ -4,7 +4,9 @@
 //! A message that is only carried (inside message/rfc822) is indexed but not judged, so that
 //! bounces with a truncated original pass; nothing inside is ever changed.
 
-use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Part, Segment, Span, ValidateOptions};
+use relevo_mailkit::model::{
+    DeclaredEncoding, Edit, Encoding, Note, Part, Refusal, Segment, Span, ValidateOptions,
+};
 
 use crate::cuts::{Cuts, MAX_CUTS};
 use crate::encode;
@@ -93,6 +95,25 @@ impl Structure {
     /// How many octets of the header are still allowed.
     pub(crate) fn room(&self) -> Option<usize> {
         (self.place == Place::Header).then(|| MAX_HEADER.saturating_sub(self.header.len() + 2))
+    }
+
+    /// Octets that lines cannot have. Binary content may (RFC 2045 section 6.2): it is encoded.
+    ///
+    /// # Errors
+    /// The refusal: this is no binary content, or it must not be changed.
+    pub(crate) fn no_line(&mut self, refusal: impl FnOnce() -> Refusal) -> Checked<()> {
+        match self.entities.last_mut() {
+            Some(leaf) if self.place == Place::Leaf && leaf.may_be_binary() => {
+                leaf.binary = true;
+                Ok(())
+            }
+            _ => Err(refusal()),
+        }
+    }
+
+    /// The message is one part, the last line of which need not end in CRLF if it is binary.
+    pub(crate) fn is_one_part(&self) -> bool {
+        self.entities.len() == 1
     }
 
     /// The next octets of the current line.

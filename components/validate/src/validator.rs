@@ -74,10 +74,10 @@ impl Validator {
             return Err(refusal);
         }
         if self.line.cr {
-            return Err(rules::BARE_CR.at(format!("line {}", self.number + 1)));
+            self.lone_cr()?;
         }
         if self.line.length > 0 {
-            return Err(rules::LINE_UNTERMINATED.at(format!("line {}", self.number + 1)));
+            self.end_unterminated()?;
         }
         self.structure.finish(self.size)?;
         self.report()
@@ -156,13 +156,21 @@ impl Validator {
         };
         self.check(text)?;
         if !terminated {
-            return Err(rules::BARE_LF.at(format!("line {}", self.number + 1)));
+            self.structure.no_line(|| rules::BARE_LF.at(format!("line {}", self.number + 1)))?;
+            self.begin_line(offset);
+            self.append(offset, without_lf);
+            self.append(offset + without_lf.len() as u64, b"\n");
+            return Ok(());
         }
         self.number += 1;
         if self.line.length == 0 {
             return self.whole_line(offset - u64::from(cr_before), text);
         }
         self.append(offset, text);
+        self.end_partial()
+    }
+
+    fn end_partial(&mut self) -> Checked<()> {
         let partial = &mut self.line;
         let line = Line {
             offset: partial.offset,
@@ -176,6 +184,17 @@ impl Validator {
         let result = self.structure.line(&line);
         partial.reset();
         result
+    }
+
+    /// The message ends within a line: only binary content may (RFC 3030 section 3).
+    fn end_unterminated(&mut self) -> Checked<()> {
+        self.number += 1;
+        let refusal = || rules::LINE_UNTERMINATED.at(format!("line {}", self.number));
+        if !self.structure.is_one_part() {
+            return Err(refusal());
+        }
+        self.structure.no_line(refusal)?;
+        self.end_partial()
     }
 
     fn whole_line(&mut self, offset: u64, text: &[u8]) -> Checked<()> {
@@ -199,27 +218,40 @@ impl Validator {
     fn continue_line(&mut self, offset: u64, segment: &[u8]) -> Checked<()> {
         let text = segment.strip_suffix(b"\r").unwrap_or(segment);
         self.check(text)?;
+        self.begin_line(offset);
+        self.append(offset, text);
+        self.line.cr = text.len() < segment.len();
+        Ok(())
+    }
+
+    fn begin_line(&mut self, offset: u64) {
         if self.line.length == 0 {
             self.line.offset = offset;
         }
-        self.append(offset, text);
-        self.line.cr = text.len() < segment.len();
+    }
+
+    /// The CR that ended the segment before ends no line.
+    fn lone_cr(&mut self) -> Checked<()> {
+        self.structure.no_line(|| rules::BARE_CR.at(format!("line {}", self.number + 1)))?;
+        self.line.cr = false;
+        let offset = self.line.offset + self.line.length;
+        self.append(offset, b"\r");
         Ok(())
     }
 
     /// No NUL, no CR other than before an LF (be it the one that ended the segment before), and a
     /// header within its limit. What lies beyond that limit is not looked at, so that the verdict
     /// does not depend on the chunks.
-    fn check(&self, text: &[u8]) -> Checked<()> {
-        let line = || format!("line {}", self.number + 1);
+    fn check(&mut self, text: &[u8]) -> Checked<()> {
         if self.line.cr {
-            return Err(rules::BARE_CR.at(line()));
+            self.lone_cr()?;
         }
+        let line = || format!("line {}", self.number + 1);
         let room = self.structure.room().unwrap_or(usize::MAX);
         let within = &text[..text.len().min(room)];
         if let Some(at) = memchr::memchr2(b'\r', 0, within) {
             let rule = if within[at] == 0 { rules::NUL } else { rules::BARE_CR };
-            return Err(rule.at(line()));
+            self.structure.no_line(|| rule.at(line()))?;
         }
         if within.len() < text.len() { Err(rules::HEADER_TOO_LARGE.at(line())) } else { Ok(()) }
     }

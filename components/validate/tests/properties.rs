@@ -39,6 +39,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         b"From: a@example.org\r\n",
         b"From: a@example.org\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n",
         b"From: a@example.org\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+        b"From: a@example.org\r\nContent-Transfer-Encoding: binary\r\n\r\n",
+        b"From: a@example.org\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\n\r\n",
     ]);
     (valid, prop::collection::vec(line(), 0..24)).prop_map(|(start, lines)| [start, &lines.concat()].concat())
 }

@@ -1,7 +1,10 @@
 //! What a bounce returns of the message that it is about.
 
+use std::collections::HashSet;
+
 use relevo_mailkit::dsn::Ret;
 use relevo_mailkit::model::{Edit, Segment};
+use relevo_mailkit::recheck::LineEnds;
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::{ItemId, ItemMeta};
@@ -44,13 +47,13 @@ pub(super) async fn returned(
         }
     };
     let Ok(recipe) = Recipe::decode(&meta.recipe) else { return nothing };
-    let edits = recipe.edits.into_iter().filter(is_of_the_header).collect();
+    let edits = as_sent(recipe.edits);
     let options = &meta.options;
     let is_whole = has_failed && options.dsn.ret == Some(Ret::Full) && !options.require_tls;
     let read = tokio::task::spawn_blocking(move || {
         let spliced = Splice::new(recipe.prepend, body, edits, &NoLinks)?;
         Ok::<_, std::io::Error>(match whole_size(&spliced).filter(|_| is_whole) {
-            Some(size) => Original::Whole(read_start(&spliced, size)?),
+            Some(size) => whole(read_start(&spliced, size)?),
             None => Original::Header(cut(&read_start(&spliced, MAX_HEADER)?)),
         })
     });
@@ -65,8 +68,22 @@ fn whole_size(source: &dyn Source) -> Option<usize> {
     usize::try_from(source.size()).ok().filter(|_| source.size() <= MAX_WHOLE)
 }
 
-fn is_of_the_header(edit: &Edit) -> bool {
-    edit.part.is_none() && !edit.segments.iter().any(Segment::is_url)
+/// What intake changed, but for parts in which links were rewritten: these stay as they came.
+fn as_sent(edits: Vec<Edit>) -> Vec<Edit> {
+    let has_url = |edit: &Edit| edit.segments.iter().any(Segment::is_url);
+    let tracked: HashSet<u32> =
+        edits.iter().filter(|edit| has_url(edit)).filter_map(|edit| edit.part).collect();
+    let is_kept = |edit: &Edit| !has_url(edit) && edit.part.is_none_or(|part| !tracked.contains(&part));
+    edits.into_iter().filter(is_kept).collect()
+}
+
+/// All of a message, if it is lines: binary content in which links were rewritten is none (RFC 3030).
+fn whole(octets: Vec<u8>) -> Original {
+    let mut lines = LineEnds::default();
+    match lines.push(&octets).and_then(|()| lines.finish()) {
+        Ok(()) => Original::Whole(octets),
+        Err(_) => Original::Header(cut(&octets)),
+    }
 }
 
 fn read_start(source: &dyn Source, most: usize) -> std::io::Result<Vec<u8>> {
@@ -103,6 +120,34 @@ mod tests {
     fn what_is_larger_than_a_mebibyte_is_not_returned_whole() {
         let of_size = |size: usize| whole_size(&vec![b'x'; size]);
         assert_eq!([of_size(1_048_576), of_size(1_048_577)], [Some(1_048_576), None]);
+    }
+
+    #[test]
+    fn parts_are_returned_as_they_were_sent_unless_links_were_rewritten() {
+        let edit = |offset, part, segment| Edit {
+            at: relevo_mailkit::model::Span { offset, length: 0 },
+            encoding: relevo_mailkit::model::Encoding::Identity,
+            segments: vec![segment],
+            part,
+        };
+        let literal = || Segment::Literal(b"x".to_vec());
+        let edits = vec![
+            edit(0, None, literal()),
+            edit(1, None, Segment::Open),
+            edit(2, Some(0), literal()),
+            edit(3, Some(1), literal()),
+            edit(4, Some(1), Segment::Click(0)),
+        ];
+        let kept: Vec<u64> = as_sent(edits).iter().map(|edit| edit.at.offset).collect();
+        assert_eq!(kept, [0, 2]);
+    }
+
+    #[test]
+    fn what_is_not_lines_is_not_returned_whole() {
+        assert_eq!(whole(b"A: b\r\n\r\nx".to_vec()), Original::Whole(b"A: b\r\n\r\nx".to_vec()));
+        for binary in ["A: b\r\n\r\nx\n", "A: b\r\n\r\n\0", "A: b\r\n\r\nx\r"] {
+            assert_eq!(whole(binary.as_bytes().to_vec()), Original::Header(b"A: b\r\n".to_vec()));
+        }
     }
 
     #[test]

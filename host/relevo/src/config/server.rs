@@ -200,6 +200,7 @@ fn offers(s: &Section<schema::SmtpTable>) -> Offers {
     let max_interval = u32::try_from(hold.as_secs()).unwrap_or(u32::MAX);
     Offers {
         chunking: e.chunking.or(true),
+        binarymime: e.chunking.or(true),
         dsn: e.dsn.or(true),
         requiretls: e.requiretls.or(true),
         rcpt_max: e.limits.or(true).then_some(most),
