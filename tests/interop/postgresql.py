@@ -8,7 +8,7 @@ import subprocess
 
 from relay import free_port
 
-ROWS = ["PostgreSQL holds the contract of the store"]
+ROWS = ["PostgreSQL holds the contract of the store, tells of changes, and takes and gives whole stores"]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -43,7 +43,7 @@ def run(table, folder):
     def contract():
         server = PostgreSQL(folder / "postgresql")
         try:
-            command = ["cargo", "test", "--quiet", "--package", "relevo-store", "--features", "postgres-tests", "--test", "postgres"]
+            command = ["cargo", "test", "--quiet", "--package", "relevo-store", "--features", "postgres-tests", "--lib", "--test", "postgres"]
             subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "RELEVO_POSTGRES": server.url}, check=True, timeout=900)
         finally:
             server.stop()

@@ -1,8 +1,10 @@
 //! Opens and closes the stores of shards, as the member of the cluster says.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -11,8 +13,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::engine::{Engine, EngineError, ShardId};
-use crate::member::ShardHost;
+use crate::member::{ShardHost, ShardLoad};
+use crate::metrics::{CountedLog, LogMetrics};
 use crate::shards::Shards;
+
+/// Attempts that are under way when a shard is given back may take this long.
+const RESTS: Duration = Duration::from_secs(10);
 
 /// Where and how stores of shards are opened.
 #[derive(Debug, Clone)]
@@ -33,6 +39,7 @@ pub struct StoreHost {
     shards: Arc<Shards>,
     engine: Arc<dyn Engine>,
     config: StoreHostConfig,
+    metrics: LogMetrics,
     /// Stores that end: their directories are in use until then.
     ending: Mutex<HashMap<ShardId, JoinHandle<()>>>,
 }
@@ -41,7 +48,13 @@ impl StoreHost {
     /// Opens stores into `shards`.
     #[must_use]
     pub fn new(shards: Arc<Shards>, engine: Arc<dyn Engine>, config: StoreHostConfig) -> Self {
-        Self { shards, engine, config, ending: Mutex::default() }
+        Self { shards, engine, config, metrics: LogMetrics::default(), ending: Mutex::default() }
+    }
+
+    /// Counts of the logs that are open.
+    #[must_use]
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.metrics
     }
 
     /// The directory of a shard.
@@ -61,18 +74,42 @@ impl StoreHost {
         }
         let StoreHostConfig { store, node, trim_at, .. } = self.config.clone();
         let binding = LogBinding {
-            log: self.engine.log(shard).await?,
+            log: Arc::new(CountedLog::new(self.engine.log(shard).await?, self.metrics.clone())),
             runtime: Handle::current(),
             owner: node,
             trim_at,
         };
         let directory = self.directory(shard);
-        let open = move || EmbeddedStore::open_logged(directory, store, &binding);
+        let is_copy = shard != self.shards.home();
+        let open = move || match EmbeddedStore::open_logged(&directory, store.clone(), &binding) {
+            Err(OpenError::OtherHistory { .. }) if is_copy => {
+                set_aside(&directory)?;
+                EmbeddedStore::open_logged(&directory, store, &binding)
+            }
+            opened => opened,
+        };
         match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened.map_err(|error: OpenError| EngineError::Refused(error.to_string())),
             Err(fault) => Err(EngineError::Refused(format!("internal fault: {fault}"))),
         }
     }
+}
+
+/// Keeps a copy of a shard that is no longer one: its log was written anew from another directory. The
+/// one that was kept before is deleted.
+fn set_aside(directory: &Path) -> Result<(), OpenError> {
+    let aside = directory.with_extension("old");
+    tracing::warn!(
+        target: "relevo::cluster",
+        directory = %directory.display(), aside = %aside.display(),
+        "the log of the shard was written anew: what is here is set aside, and read from the log"
+    );
+    let fail = |error| OpenError::Io { path: aside.clone(), error };
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+        _ => {}
+    }
+    std::fs::rename(directory, &aside).map_err(fail)
 }
 
 #[async_trait]
@@ -95,8 +132,23 @@ impl ShardHost for StoreHost {
     }
 
     async fn close(&self, shard: ShardId) {
+        // What is under way would be attempted again by the next owner.
+        self.shards.rest(shard, RESTS).await;
         if let Some(store) = self.shards.remove(shard) {
             store.close().await;
         }
+    }
+
+    fn set_draining(&self, is_draining: bool) {
+        self.shards.set_draining(is_draining);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.shards.is_idle()
+    }
+
+    fn load(&self, shard: ShardId) -> Option<ShardLoad> {
+        let store = self.shards.get(shard)?;
+        Some(ShardLoad { items: store.stats().items, applied: store.applied()? })
     }
 }

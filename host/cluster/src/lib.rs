@@ -11,5 +11,9 @@ pub mod limits;
 pub mod member;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+pub mod metrics;
+pub mod peers;
 pub mod postgres;
 pub mod shards;
+pub mod tcp;
+pub mod wire;

@@ -8,10 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, EngineError, ShardId};
 use crate::lease::{HOLDER_STOPS, LeaseEntry, Leases, RENEWED, Watch};
+use crate::metrics::MemberMetrics;
+
+mod drain;
+mod forget;
+
+pub use drain::Drained;
+pub use forget::{Forgotten, forget};
 
 /// What a node does with its shards. Each call is made once for each change, in order.
 #[async_trait]
@@ -32,6 +40,19 @@ pub trait ShardHost: Send + Sync + fmt::Debug {
 
     /// Ends to serve a shard in order: what was promised is in the log when this returns.
     async fn close(&self, shard: ShardId);
+
+    /// Nothing new is taken and no attempt begins, or again.
+    fn set_draining(&self, _is_draining: bool) {}
+
+    /// Whether no attempt is under way.
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    /// What a shard that is served here has, for others to see.
+    fn load(&self, _shard: ShardId) -> Option<ShardLoad> {
+        None
+    }
 }
 
 /// A shard that could not be served here is tried again after this, unless another node has it.
@@ -44,6 +65,8 @@ pub struct NodeName {
     pub name: String,
     /// Where other nodes reach it.
     pub address: String,
+    /// Where it answers other nodes: a host and a port. None: it answers none.
+    pub peer_address: Option<String>,
     /// The shard that its own intake goes to.
     pub home: ShardId,
 }
@@ -55,10 +78,24 @@ pub struct NodeView {
     pub name: String,
     /// Where it is reached.
     pub address: String,
+    /// Where it answers other nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<String>,
     /// Its home.
     pub home: ShardId,
     /// It renewed its entry lately, as far as the onlooker saw.
     pub is_alive: bool,
+    /// It has given its shards to the others, and takes none.
+    pub is_draining: bool,
+}
+
+/// What a shard has, as its holder says with each renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ShardLoad {
+    /// Messages that are not finished.
+    pub items: u64,
+    /// The last record of the log that is in the holder's directory.
+    pub applied: u64,
 }
 
 /// A shard as others see it.
@@ -70,6 +107,12 @@ pub struct ShardView {
     pub holder: String,
     /// Nobody renewed the lease lately, as far as the onlooker saw.
     pub is_free: bool,
+    /// What the holder said that it has.
+    pub load: Option<ShardLoad>,
+}
+
+fn load_of(entry: &LeaseEntry) -> Option<ShardLoad> {
+    serde_json::from_str(&entry.note).ok()
 }
 
 /// What a node knows of the cluster.
@@ -96,8 +139,22 @@ struct State {
     view: ClusterView,
     node_revision: u64,
     is_leaving: bool,
+    /// Since when its shards go to the others.
+    draining: Option<Instant>,
+    /// Since when the engine does not answer, and what it said.
+    away: Option<(Instant, String)>,
     /// Shards that could not be served here, when they are tried again, and why.
     refused: BTreeMap<ShardId, (Instant, String)>,
+}
+
+/// What a member is, in numbers.
+pub(crate) struct MemberState {
+    pub(crate) held: u64,
+    pub(crate) alive: u64,
+    pub(crate) free: u64,
+    pub(crate) is_away: bool,
+    pub(crate) is_draining: bool,
+    pub(crate) lease_age: Duration,
 }
 
 /// See the module.
@@ -108,6 +165,9 @@ pub struct Member {
     host: Arc<dyn ShardHost>,
     node: NodeName,
     state: Mutex<State>,
+    /// The next round begins at once.
+    hurry: Notify,
+    metrics: MemberMetrics,
 }
 
 fn shard_key(shard: ShardId) -> String {
@@ -126,14 +186,35 @@ fn shard_of(key: &str) -> Option<ShardId> {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct NodeNote {
     address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer_address: Option<String>,
     home: ShardId,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_draining: bool,
+}
+
+impl NodeNote {
+    fn view(self, name: String, is_alive: bool) -> NodeView {
+        let Self { address, peer_address, home, is_draining } = self;
+        NodeView { name, address, peer_address, home, is_alive, is_draining }
+    }
+}
+
+/// The node that has a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardHolder {
+    /// Its name.
+    pub node: String,
+    /// Where it answers other nodes, if it does.
+    pub peer_address: Option<String>,
 }
 
 impl Member {
     /// Of this node. Nothing is held before [`Self::run`].
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, host: Arc<dyn ShardHost>, node: NodeName) -> Self {
-        Self { leases: engine.leases(), engine, host, node, state: Mutex::default() }
+        let (hurry, metrics) = (Notify::new(), MemberMetrics::default());
+        Self { leases: engine.leases(), engine, host, node, state: Mutex::default(), hurry, metrics }
     }
 
     /// What the last look at the leases found.
@@ -155,13 +236,71 @@ impl Member {
         self.state.lock().refused.get(&shard).map(|(_, why)| why.clone())
     }
 
-    /// The address of the node that has a shard now, if one has it.
+    /// The name of this node.
     #[must_use]
-    pub fn address_of(&self, shard: ShardId) -> Option<String> {
+    pub fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// The node that has a shard, as the last look at the leases found it.
+    #[must_use]
+    pub fn holder_of(&self, shard: ShardId) -> Option<ShardHolder> {
         let state = self.state.lock();
         let found = state.view.shards.iter().find(|found| found.shard == shard && !found.is_free)?;
         let node = state.view.nodes.iter().find(|node| node.name == found.holder)?;
-        Some(node.address.clone())
+        Some(ShardHolder { node: node.name.clone(), peer_address: node.peer_address.clone() })
+    }
+
+    /// As [`Self::holder_of`], from the engine: it may have changed since the last look.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn look_for(&self, shard: ShardId) -> Result<Option<ShardHolder>, EngineError> {
+        let entry = self.leases.entry(&shard_key(shard)).await?;
+        let Some(entry) = entry.filter(|entry| !entry.holder.is_empty()) else { return Ok(None) };
+        let node = self.leases.entry(&node_key(&entry.holder)).await?;
+        let note = node.and_then(|node| serde_json::from_str::<NodeNote>(&node.note).ok());
+        Ok(note.map(|note| ShardHolder { node: entry.holder, peer_address: note.peer_address }))
+    }
+
+    /// Its counts.
+    #[must_use]
+    pub fn metrics(&self) -> &MemberMetrics {
+        &self.metrics
+    }
+
+    pub(crate) fn gauges(&self) -> MemberState {
+        let state = self.state.lock();
+        let held = || state.held.values().filter(|held| !held.is_stopped);
+        MemberState {
+            held: held().count() as u64,
+            alive: state.view.nodes.iter().filter(|node| node.is_alive).count() as u64,
+            free: state.view.shards.iter().filter(|shard| shard.is_free).count() as u64,
+            is_away: state.away.is_some(),
+            is_draining: state.draining.is_some(),
+            lease_age: state.held.values().map(|held| held.renewed.elapsed()).max().unwrap_or_default(),
+        }
+    }
+
+    /// Why this node takes no mail, as far as the cluster is concerned.
+    #[must_use]
+    pub fn hindrance(&self) -> Option<String> {
+        let state = self.state.lock();
+        if state.draining.is_some() {
+            return Some("the node is draining: its shards go to other nodes".into());
+        }
+        let home = self.node.home;
+        if state.held.get(&home).is_some_and(|held| !held.is_stopped) {
+            return None;
+        }
+        let seen = state.view.shards.iter().find(|shard| shard.shard == home && !shard.is_free);
+        let why = match (&state.away, state.refused.get(&home), seen) {
+            (Some((_, why)), ..) => format!("the engine is away: {why}"),
+            (None, Some((_, why)), _) => why.clone(),
+            (None, None, Some(shard)) => format!("`{}` has it, and gives it back", shard.holder),
+            (None, None, None) => "it is being opened".into(),
+        };
+        Some(format!("shard {home}, the home of this node, is not here: {why}"))
     }
 
     /// Another node that is alive and says that this shard is its home.
@@ -177,7 +316,8 @@ impl Member {
     pub async fn run(&self) {
         loop {
             self.round().await;
-            tokio::time::sleep(RENEWED).await;
+            // Told to hurry, or not.
+            let _ = tokio::time::timeout(self.pause(), self.hurry.notified()).await;
         }
     }
 
@@ -195,9 +335,20 @@ impl Member {
         self.renew().await;
         self.resume().await;
         self.give_up_broken().await;
-        if let Err(error) = self.look().await {
+        self.drain_step().await;
+        let looked = self.look().await;
+        if let Err(error) = &looked {
             tracing::warn!(target: "relevo::cluster", %error, "the engine cannot be asked for leases");
         }
+        self.note_away(looked.err());
+    }
+
+    fn note_away(&self, error: Option<EngineError>) {
+        let mut state = self.state.lock();
+        state.away = error.map(|error| {
+            let since = state.away.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+            (since, error.to_string())
+        });
     }
 
     /// Renews what is held. What could not be renewed for too long is stopped.
@@ -206,8 +357,9 @@ impl Member {
         for (shard, before) in held {
             // The term begins before the question: the engine may have seen it any time since.
             let asked = Instant::now();
-            let name = &self.node.name;
-            match self.leases.replace(&shard_key(shard), before.revision, name, "").await {
+            let (name, load) = (&self.node.name, self.host.load(shard));
+            let note = load.and_then(|load| serde_json::to_string(&load).ok()).unwrap_or_default();
+            match self.leases.replace(&shard_key(shard), before.revision, name, &note).await {
                 Ok(Some(revision)) => {
                     let renewed = Held { revision, renewed: asked, ..before };
                     self.state.lock().held.insert(shard, renewed);
@@ -215,6 +367,7 @@ impl Member {
                 Ok(None) => {
                     tracing::warn!(target: "relevo::cluster", shard, "another node has taken the shard");
                     self.state.lock().held.remove(&shard);
+                    self.metrics.lost.inc();
                     self.host.lose(shard).await;
                 }
                 Err(error) => {
@@ -227,6 +380,9 @@ impl Member {
 
     /// Serves anew, as after a start, what was stopped and could be renewed after all.
     async fn resume(&self) {
+        if self.state.lock().draining.is_some() {
+            return;
+        }
         let is_back = |held: &Held| held.is_stopped && held.renewed.elapsed() < HOLDER_STOPS;
         let back: Vec<_> = {
             let state = self.state.lock();
@@ -241,6 +397,7 @@ impl Member {
     async fn give_up_broken(&self) {
         for shard in self.held().into_iter().filter(|shard| self.host.is_broken(*shard)) {
             tracing::error!(target: "relevo::cluster", shard, "the store of the shard has ended: it is given up");
+            self.metrics.lost.inc();
             self.host.lose(shard).await;
             let why = "its store has ended".to_owned();
             self.state.lock().refused.insert(shard, (Instant::now() + AGAIN, why));
@@ -260,6 +417,7 @@ impl Member {
         };
         if is_late {
             tracing::error!(target: "relevo::cluster", shard, "the lease could not be renewed: the shard is stopped");
+            self.metrics.lost.inc();
             self.host.lose(shard).await;
         }
     }
@@ -280,8 +438,8 @@ impl Member {
         }
         shards.entry(self.node.home).or_insert(None);
         let view = self.note(&nodes, &shards);
-        let homes: BTreeMap<ShardId, &NodeView> =
-            view.nodes.iter().filter(|node| node.is_alive).map(|node| (node.home, node)).collect();
+        let wanted = view.nodes.iter().filter(|node| node.is_alive && !node.is_draining);
+        let homes: BTreeMap<ShardId, &NodeView> = wanted.map(|node| (node.home, node)).collect();
         for found in &view.shards {
             let home = homes.get(&found.shard);
             let is_own_home = found.shard == self.node.home;
@@ -290,7 +448,8 @@ impl Member {
                 let state = self.state.lock();
                 let is_put_off =
                     state.refused.get(&found.shard).is_some_and(|(until, _)| *until > Instant::now());
-                (state.held.contains_key(&found.shard), !state.is_leaving && !is_put_off)
+                let is_taker = !state.is_leaving && state.draining.is_none();
+                (state.held.contains_key(&found.shard), is_taker && !is_put_off)
             };
             if is_held && is_others {
                 self.give_back(found.shard).await;
@@ -303,7 +462,9 @@ impl Member {
     }
 
     async fn renew_node(&self) -> Result<(), EngineError> {
-        let note = NodeNote { address: self.node.address.clone(), home: self.node.home };
+        let is_draining = self.state.lock().draining.is_some();
+        let NodeName { address, peer_address, home, .. } = self.node.clone();
+        let note = NodeNote { address, peer_address, home, is_draining };
         let note = serde_json::to_string(&note).map_err(|e| EngineError::Refused(e.to_string()))?;
         let (key, before) = (node_key(&self.node.name), self.state.lock().node_revision);
         let revision = match self.leases.replace(&key, before, &self.node.name, &note).await? {
@@ -326,13 +487,13 @@ impl Member {
         for (key, entry) in nodes {
             let Ok(note) = serde_json::from_str::<NodeNote>(&entry.note) else { continue };
             let is_alive = !state.watch.is_free(key, Some(entry), now);
-            let (name, NodeNote { address, home }) = (entry.holder.clone(), note);
-            view.nodes.push(NodeView { name, address, home, is_alive });
+            view.nodes.push(note.view(entry.holder.clone(), is_alive));
         }
         for (shard, entry) in shards {
             let is_free = state.watch.is_free(&shard_key(*shard), entry.as_ref(), now);
             let holder = entry.as_ref().map(|entry| entry.holder.clone()).unwrap_or_default();
-            view.shards.push(ShardView { shard: *shard, holder, is_free });
+            let load = entry.as_ref().and_then(load_of);
+            view.shards.push(ShardView { shard: *shard, holder, is_free, load });
         }
         state.view = view.clone();
         view
@@ -351,6 +512,7 @@ impl Member {
     async fn begin(&self, shard: ShardId, revision: u64, asked: Instant) {
         tracing::info!(target: "relevo::cluster", shard, "taking the shard");
         self.state.lock().held.insert(shard, Held { revision, renewed: asked, is_stopped: false });
+        let begun = Instant::now();
         let mut taking = std::pin::pin!(self.host.take(shard));
         let taken = loop {
             tokio::select! {
@@ -361,6 +523,8 @@ impl Member {
         match taken {
             Ok(()) if self.held().contains(&shard) => {
                 tracing::info!(target: "relevo::cluster", shard, "the shard is served");
+                self.state.lock().refused.remove(&shard);
+                self.metrics.taken(shard == self.node.home, begun.elapsed());
             }
             // The lease was lost on the way.
             Ok(()) => self.host.lose(shard).await,
@@ -375,7 +539,14 @@ impl Member {
     /// Closes a shard and gives up its lease.
     async fn give_back(&self, shard: ShardId) {
         tracing::info!(target: "relevo::cluster", shard, "giving the shard back");
-        self.host.close(shard).await;
+        // Longer than a lease lasts, perhaps.
+        let mut closing = std::pin::pin!(self.host.close(shard));
+        loop {
+            tokio::select! {
+                () = &mut closing => break,
+                () = tokio::time::sleep(RENEWED) => self.renew().await,
+            }
+        }
         self.release(shard).await;
     }
 
@@ -406,15 +577,15 @@ pub async fn observe(engine: &dyn Engine) -> Result<ClusterView, EngineError> {
     for (key, entry) in &after {
         if let Some(shard) = shard_of(key) {
             let is_free = entry.holder.is_empty() || !is_renewed(key);
-            view.shards.push(ShardView { shard, holder: entry.holder.clone(), is_free });
-        } else if let Ok(NodeNote { address, home }) = serde_json::from_str(&entry.note) {
-            let (name, is_alive) = (entry.holder.clone(), is_renewed(key));
-            view.nodes.push(NodeView { name, address, home, is_alive });
+            let load = load_of(entry);
+            view.shards.push(ShardView { shard, holder: entry.holder.clone(), is_free, load });
+        } else if let Ok(note) = serde_json::from_str::<NodeNote>(&entry.note) {
+            view.nodes.push(note.view(entry.holder.clone(), is_renewed(key)));
         }
     }
     for shard in engine.shards().await? {
         if !view.shards.iter().any(|known| known.shard == shard) {
-            view.shards.push(ShardView { shard, holder: String::new(), is_free: true });
+            view.shards.push(ShardView { shard, holder: String::new(), is_free: true, load: None });
         }
     }
     Ok(view)

@@ -1,6 +1,7 @@
 //! The shards of a node as one queue. Mail comes into the node's home; what is due is due from all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,17 +10,20 @@ use futures::future::{join_all, select_all};
 use parking_lot::RwLock;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Backlog, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
-    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, MailStore, Millis, NewEvent, NewItem,
+    Acted, Backlog, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventHistory, EventLog,
+    IdempotentRequest, ItemId, ItemMeta, ItemPage, ItemView, Lease, MailStore, Millis, NewEvent, NewItem,
     OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, ReportKey, Settlement, Spool, StoreError,
     StoredEvent, Unreported,
 };
-use tokio::sync::watch;
+use tokio::sync::{RwLock as AsyncRwLock, watch};
 
 use crate::engine::ShardId;
+use crate::peers::merge;
 
 /// Until outcomes that could not be stored are stored again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks whether attempts are settled.
+const LOOK: Duration = Duration::from_millis(20);
 
 type Stores = BTreeMap<ShardId, Arc<EmbeddedStore>>;
 
@@ -31,15 +35,41 @@ pub struct Shards {
     stores: RwLock<Stores>,
     /// Counts what came and went.
     changes: watch::Sender<u64>,
+    /// Shards of which no attempt begins any more.
+    resting: RwLock<HashSet<ShardId>>,
+    /// Held while leases are granted: whoever writes knows that no attempt begins unseen.
+    leasing: AsyncRwLock<()>,
     /// Of the home's event log, once it was here.
     id: OnceLock<u64>,
+    /// The shards are about to go: nothing new begins.
+    is_draining: AtomicBool,
 }
 
 impl Shards {
     /// Of a node that is at home there. No shard is here yet.
     #[must_use]
     pub fn new(home: ShardId) -> Self {
-        Self { home, stores: RwLock::default(), changes: watch::Sender::new(0), id: OnceLock::new() }
+        let (stores, resting, leasing) = (RwLock::default(), RwLock::default(), AsyncRwLock::default());
+        let (changes, is_draining) = (watch::Sender::new(0), AtomicBool::new(false));
+        Self { home, stores, changes, resting, leasing, id: OnceLock::new(), is_draining }
+    }
+
+    /// From now on nothing is accepted and no attempt begins, or again.
+    pub fn set_draining(&self, is_draining: bool) {
+        self.is_draining.store(is_draining, Ordering::Release);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// The home, if it takes mail.
+    fn taking(&self) -> Result<Arc<EmbeddedStore>, StoreError> {
+        match self.is_draining() {
+            true => Err(StoreError::Unavailable("the node is draining: its shards go to other nodes".into())),
+            false => self.own(),
+        }
     }
 
     /// The shard that mail of this node goes to.
@@ -54,6 +84,7 @@ impl Shards {
             // A shard has the same store for ever.
             let _ = self.id.set(store.id());
         }
+        self.resting.write().remove(&shard);
         self.stores.write().insert(shard, store);
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -63,6 +94,27 @@ impl Shards {
         let store = self.stores.write().remove(&shard);
         self.changes.send_modify(|changes| *changes += 1);
         store
+    }
+
+    /// No attempt is under way, and none is about to begin.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.leasing.try_write().is_ok() && self.stores().iter().all(|store| store.stats().leased == 0)
+    }
+
+    /// No attempt of a shard begins any more. Returns when those that are under way are settled, or
+    /// after this time.
+    pub async fn rest(&self, shard: ShardId, longest: Duration) {
+        self.resting.write().insert(shard);
+        let settled = async {
+            drop(self.leasing.write().await);
+            while self.get(shard).is_some_and(|store| store.stats().leased > 0) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(longest, settled).await.is_err() {
+            tracing::warn!(target: "relevo::cluster", shard, "attempts are under way still: they may be repeated");
+        }
     }
 
     /// Learns that shards came or went.
@@ -98,6 +150,33 @@ impl Shards {
 
     fn stores(&self) -> Vec<Arc<EmbeddedStore>> {
         self.stores.read().values().cloned().collect()
+    }
+
+    async fn append_all(&self, events: Vec<NewEvent>, are_expendable: bool) -> Result<(), StoreError> {
+        let mut by_shard: BTreeMap<ShardId, Vec<NewEvent>> = BTreeMap::new();
+        for event in events {
+            let shard = event.item.map(ItemId::shard).filter(|shard| self.get(*shard).is_some());
+            by_shard.entry(shard.unwrap_or(self.home)).or_default().push(event);
+        }
+        if by_shard.is_empty() {
+            by_shard.insert(self.home, Vec::new());
+        }
+        for (shard, events) in by_shard {
+            match are_expendable {
+                true => self.store(shard)?.append_expendable(events).await?,
+                false => self.store(shard)?.append(events).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of which attempts may begin.
+    fn at_work(&self) -> Vec<Arc<EmbeddedStore>> {
+        if self.is_draining() {
+            return Vec::new();
+        }
+        let (stores, resting) = (self.stores.read(), self.resting.read());
+        stores.iter().filter(|(shard, _)| !resting.contains(shard)).map(|(_, store)| store.clone()).collect()
     }
 
     /// Settles in one shard until it is done, or the shard is served elsewhere. What the shard no longer
@@ -138,11 +217,11 @@ impl Shards {
 #[async_trait]
 impl Queue for Shards {
     async fn spool(&self) -> Result<Box<dyn Spool>, StoreError> {
-        self.own()?.spool().await
+        self.taking()?.spool().await
     }
 
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError> {
-        self.own()?.accept(items, events).await
+        self.taking()?.accept(items, events).await
     }
 
     async fn accept_request(
@@ -151,7 +230,7 @@ impl Queue for Shards {
         items: Vec<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
-        self.own()?.accept_request(request, items, events).await
+        self.taking()?.accept_request(request, items, events).await
     }
 
     async fn accepted_request(
@@ -178,7 +257,7 @@ impl Queue for Shards {
     ) -> Result<Vec<DueQueue>, StoreError> {
         let mut merged: Vec<DueQueue> = Vec::new();
         let mut places: HashMap<QueueKey, usize> = HashMap::new();
-        for store in self.stores() {
+        for store in self.at_work() {
             // A store that ends must not hold up the others.
             let Ok(due) = store.due(now, skip, max).await else { continue };
             for queue in due {
@@ -201,7 +280,7 @@ impl Queue for Shards {
     }
 
     async fn next_due(&self, now: Millis) -> Option<Millis> {
-        let stores = self.stores();
+        let stores = self.at_work();
         join_all(stores.iter().map(|store| store.next_due(now))).await.into_iter().flatten().min()
     }
 
@@ -227,7 +306,8 @@ impl Queue for Shards {
         max: usize,
     ) -> Result<Vec<Lease>, StoreError> {
         let mut leases = Vec::new();
-        for store in self.stores() {
+        let _granting = self.leasing.read().await;
+        for store in self.at_work() {
             if leases.len() >= max {
                 break;
             }
@@ -303,14 +383,30 @@ impl Queue for Shards {
         self.of(item)?.item(item).await
     }
 
-    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
-        let mut items = Vec::new();
-        for store in self.stores() {
-            items.extend(store.list(after, max).await?);
+    /// A shard that cannot be read does not keep the others from being shown.
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<ItemPage, StoreError> {
+        let (mut items, mut unavailable_shards, mut failed) = (Vec::new(), Vec::new(), None);
+        let stores = self.all();
+        for (shard, store) in &stores {
+            match store.list(after, max).await {
+                Ok(page) => items.extend(page.items),
+                Err(error) => {
+                    unavailable_shards.push(*shard);
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if unavailable_shards.len() == stores.len() => return Err(error),
+            _ => {}
         }
         items.sort_by_key(|item| item.id);
         items.truncate(max);
-        Ok(items)
+        Ok(ItemPage { items, unavailable_shards })
+    }
+
+    async fn items_from(&self, first: ItemId, max: usize) -> Result<Vec<ItemView>, StoreError> {
+        self.of(first)?.items_from(first, max).await
     }
 
     async fn act(
@@ -334,46 +430,14 @@ impl Queue for Shards {
     }
 
     async fn backlog(&self, now: Millis, looks: usize) -> Backlog {
-        let mut all = Backlog::default();
-        for store in self.stores() {
-            let backlog = store.backlog(now, looks).await;
-            all.is_truncated |= backlog.is_truncated;
-            for key in backlog.keys {
-                match all.keys.iter_mut().find(|known| known.key == key.key) {
-                    Some(known) => {
-                        known.deliveries += key.deliveries;
-                        known.recipients += key.recipients;
-                        known.due += key.due;
-                        known.leased += key.leased;
-                        known.held += key.held;
-                        known.next_due = [known.next_due, key.next_due].into_iter().flatten().min();
-                        known.oldest = known.oldest.min(key.oldest);
-                    }
-                    None => all.keys.push(key),
-                }
-            }
-        }
-        all
+        let stores = self.stores();
+        merge::backlogs(join_all(stores.iter().map(|store| store.backlog(now, looks))).await)
     }
 
     async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems {
-        let mut all = DomainItems::default();
-        let mut next = None;
-        for store in self.stores() {
-            let found = store.items_to(domain, after, looks, max).await;
-            all.items.extend(found.items);
-            next = [next, found.next].into_iter().flatten().min();
-        }
-        all.items.sort_unstable();
-        // What lies beyond the first store's end of looking is found again by the next call.
-        if let Some(end) = next {
-            all.items.retain(|(item, _)| *item <= end);
-        }
-        if all.items.len() > max {
-            all.items.truncate(max);
-            next = all.items.last().map(|(item, _)| *item);
-        }
-        DomainItems { next, ..all }
+        let stores = self.stores();
+        let found = stores.iter().map(|store| store.items_to(domain, after, looks, max));
+        merge::items_to(join_all(found).await, max)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError> {
@@ -406,7 +470,7 @@ impl Queue for Shards {
     }
 
     fn ready(&self) -> Result<(), StoreError> {
-        self.own()?.ready()
+        self.taking()?.ready()
     }
 
     async fn close(&self) {
@@ -417,15 +481,16 @@ impl Queue for Shards {
 }
 
 /// The events of the home. Those of a shard that was taken over are read from its own store, by
-/// readers that keep its id with their places.
+/// readers that keep its id with their places. What is about a message goes to the log of its shard if
+/// that is here, and else to that of the home.
 #[async_trait]
 impl EventLog for Shards {
     async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
-        self.own()?.append(events).await
+        self.append_all(events, false).await
     }
 
     async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
-        self.own()?.append_expendable(events).await
+        self.append_all(events, true).await
     }
 
     async fn events(
@@ -485,6 +550,8 @@ impl EventLog for Shards {
         Ok(pruned)
     }
 }
+
+impl EventHistory for Shards {}
 
 impl MailStore for Shards {
     /// That of the home; 0 before it was here for the first time.

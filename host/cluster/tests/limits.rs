@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use relevo_cluster::engine::{Engine as _, EngineError, ShardId};
 use relevo_cluster::limits::holder::Allotters;
 use relevo_cluster::limits::metrics::LimitMetrics;
+use relevo_cluster::limits::questions::{Answer, Question};
 use relevo_cluster::limits::shares::{Carry, CarryError, NodeShares};
-use relevo_cluster::limits::wire::{Answer, Question};
 use relevo_cluster::limits::{LimitId, LimitKind, WAITS};
 use relevo_cluster::member::{Member, NodeName, ShardHost};
 use relevo_cluster::memory::MemoryEngine;
@@ -143,7 +143,7 @@ impl World {
         self.runs += 1;
         let engine = self.engine.node();
         let home = u16::try_from(NAMES.iter().position(|other| *other == name).unwrap()).unwrap();
-        let own = NodeName { name: name.into(), address: name.into(), home };
+        let own = NodeName { name: name.into(), address: name.into(), peer_address: None, home };
         let member = Member::new(Arc::new(engine.clone()), Arc::new(NoShards), own);
         let allotters = Allotters::new(engine.leases(), name, name, &self.runs.to_string());
         let carry = Arc::new(NetCarry { net: self.net.clone(), from: name.into() });

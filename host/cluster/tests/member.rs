@@ -2,13 +2,13 @@
 //! again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use relevo_cluster::engine::{EngineError, ShardId};
-use relevo_cluster::member::{Member, NodeName, ShardHost, TAKEOVER};
+use relevo_cluster::member::{Member, NodeName, ShardHost, ShardLoad, TAKEOVER, forget};
 use relevo_cluster::memory::MemoryEngine;
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +18,9 @@ struct Host {
     start: Mutex<Option<Instant>>,
     slow: Duration,
     is_broken: AtomicBool,
+    is_draining: AtomicBool,
+    is_busy: AtomicBool,
+    items: AtomicU64,
 }
 
 impl Host {
@@ -54,6 +57,18 @@ impl ShardHost for Host {
     async fn close(&self, shard: ShardId) {
         self.note("close", shard);
     }
+
+    fn set_draining(&self, is_draining: bool) {
+        self.is_draining.store(is_draining, Ordering::Release);
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.is_busy.load(Ordering::Acquire)
+    }
+
+    fn load(&self, _: ShardId) -> Option<ShardLoad> {
+        Some(ShardLoad { items: self.items.load(Ordering::Acquire), applied: 1 })
+    }
 }
 
 struct Node {
@@ -66,7 +81,7 @@ struct Node {
 fn node(shared: &MemoryEngine, name: &str, home: ShardId, start: Instant, slow: Duration) -> Node {
     let engine = shared.node();
     let host = Arc::new(Host { start: Mutex::new(Some(start)), slow, ..Host::default() });
-    let name = NodeName { name: name.into(), address: format!("{name}:1"), home };
+    let name = NodeName { name: name.into(), address: format!("{name}:1"), peer_address: None, home };
     let member = Arc::new(Member::new(Arc::new(engine.clone()), host.clone(), name));
     let running = member.clone();
     let task = tokio::spawn(async move { running.run().await });
@@ -160,4 +175,96 @@ async fn a_node_that_leaves_is_replaced_at_once() {
     sleep(TAKEOVER).await;
     assert_eq!(b.member.held(), [1, 2]);
     assert_eq!(a.host.said(), ["take 1", "close 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_drains_is_without_shards_until_it_is_told_otherwise() {
+    let (shared, start) = (MemoryEngine::new(), Instant::now());
+    let a = node(&shared, "a", 1, start, Duration::ZERO);
+    sleep(10 * SECOND).await;
+    assert!(a.member.drain().unwrap_err().contains("no other node is alive"));
+    assert_eq!(a.member.hindrance(), None);
+    let b = node(&shared, "b", 2, start, Duration::ZERO);
+    sleep(20 * SECOND).await;
+    a.member.drain().unwrap();
+    assert!(a.host.is_draining.load(Ordering::Acquire) && !a.member.drained().is_over());
+    assert!(a.member.hindrance().unwrap().contains("draining"));
+    sleep(10 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![], vec![1, 2]));
+    assert_eq!(a.host.said(), ["take 1", "close 1"]);
+    assert_eq!(a.member.drained().served, [(1, "b".to_owned()), (2, "b".to_owned())]);
+    assert!(a.member.drained().is_over());
+    assert!(b.member.view().nodes.iter().any(|node| node.name == "a" && node.is_alive && node.is_draining));
+    assert!(b.member.drain().unwrap_err().contains("no other node"), "the other one drains");
+    // It stays so, also when the other node dies.
+    b.task.abort();
+    sleep(60 * SECOND).await;
+    assert!(a.member.held().is_empty());
+    a.member.undrain();
+    sleep(30 * SECOND).await;
+    assert_eq!(a.member.held(), [1, 2]);
+    assert!(!a.host.is_draining.load(Ordering::Acquire));
+    assert_eq!(a.member.hindrance(), None);
+    // Who has the home gives it back.
+    let b = node(&shared, "b", 2, start, Duration::ZERO);
+    sleep(20 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![1], vec![2]));
+    b.member.drain().unwrap();
+    sleep(10 * SECOND).await;
+    b.member.undrain();
+    sleep(10 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![1], vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_attempts_but_not_for_ever() {
+    let (shared, start) = (MemoryEngine::new(), Instant::now());
+    let a = node(&shared, "a", 1, start, Duration::ZERO);
+    let b = node(&shared, "b", 2, start, Duration::ZERO);
+    sleep(20 * SECOND).await;
+    a.host.is_busy.store(true, Ordering::Release);
+    a.member.drain().unwrap();
+    sleep(20 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![1], vec![2]), "an attempt is under way");
+    a.host.is_busy.store(false, Ordering::Release);
+    sleep(8 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![], vec![1, 2]));
+    a.member.undrain();
+    sleep(15 * SECOND).await;
+    assert_eq!(a.member.held(), [1]);
+    a.host.is_busy.store(true, Ordering::Release);
+    a.member.drain().unwrap();
+    sleep(40 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![], vec![1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_forgotten_when_it_left_nothing() {
+    let (shared, start) = (MemoryEngine::new(), Instant::now());
+    let a = node(&shared, "a", 1, start, Duration::ZERO);
+    let b = node(&shared, "b", 2, start, Duration::ZERO);
+    let refused = async |why: &str| {
+        let error = forget(&shared, "a").await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    sleep(20 * SECOND).await;
+    refused("is alive").await;
+    a.member.leave().await;
+    a.task.abort();
+    b.host.items.store(5, Ordering::Release);
+    sleep(20 * SECOND).await;
+    refused("5 messages").await;
+    b.host.items.store(0, Ordering::Release);
+    sleep(10 * SECOND).await;
+    let forgotten = forget(&shared, "a").await.unwrap();
+    assert_eq!((forgotten.node.as_str(), forgotten.home), ("a", 1));
+    sleep(10 * SECOND).await;
+    let names: Vec<_> = b.member.view().nodes.into_iter().map(|node| node.name).collect();
+    assert_eq!(names, ["b"]);
+    assert_eq!(b.member.held(), [1, 2], "its home is served on");
+    refused("no node `a`").await;
+    // It may come back all the same.
+    let a = node(&shared, "a", 1, start, Duration::ZERO);
+    sleep(20 * SECOND).await;
+    assert_eq!((a.member.held(), b.member.held()), (vec![1], vec![2]));
 }

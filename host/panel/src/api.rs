@@ -163,9 +163,17 @@ pub(crate) struct List<T> {
     /// For `after` of the next page.
     #[serde(default)]
     pub next: Option<String>,
+    /// Shards of a cluster that could not be asked: what they have is missing.
+    #[serde(default)]
+    pub unavailable_shards: Vec<u16>,
 }
 
 impl<T> List<T> {
+    /// Nothing.
+    pub(crate) fn none() -> Self {
+        Self { data: Vec::new(), has_more: false, next: None, unavailable_shards: Vec::new() }
+    }
+
     /// The cursor of the next page, if there is one: the list's, or the id of its last entry.
     pub(crate) fn cursor(&self, id: impl Fn(&T) -> &str) -> Option<String> {
         let last = || self.data.last().map(|entry| id(entry).to_owned());

@@ -1,7 +1,9 @@
 //! The seam between the product and storage.
 
 mod backlog;
+pub(crate) mod cbor;
 mod events;
+mod history;
 mod idempotency;
 mod item;
 pub(crate) mod json;
@@ -12,10 +14,12 @@ mod reader;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use minicbor::{Decode, Encode};
 use relevo_mailkit::source::Source;
 
-pub use backlog::{Backlog, DomainItems, KeyBacklog, QueuedDelivery};
+pub use backlog::{Backlog, DomainItems, ItemPage, KeyBacklog, QueuedDelivery};
 pub use events::{EVENT_PAGE_OCTETS, EventError, EventLog, NewEvent, StoredEvent};
+pub use history::{EventHistory, EventPage, EventPosition, HistoryError, ListedEvents, PlacedEvent};
 pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotentRequest};
 pub(crate) use item::own_or_last;
 pub use item::{
@@ -149,9 +153,9 @@ pub enum StoreError {
     /// too.
     #[error("store: {0}")]
     Io(String),
-    /// The log of the shard does not answer, so that nothing can be promised: 451 4.3.0. It may answer
-    /// a moment later.
-    #[error("the log of the shard is away: {0}")]
+    /// The log of the shard does not answer, so that nothing can be promised, or the node that has the
+    /// shard does not: 451 4.3.0. It may answer a moment later.
+    #[error("{0}")]
     Unavailable(String),
     /// The entry is corrupt and was put into quarantine.
     #[error("corrupt entry {0}")]
@@ -165,82 +169,113 @@ pub enum StoreError {
 }
 
 /// Deliveries of one item, for `queue list`, `show` and `why`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct ItemView {
     /// The item.
+    #[n(0)]
+    #[cbor(with = "cbor::item_id")]
     pub id: ItemId,
     /// Its facts.
+    #[n(1)]
+    #[cbor(with = "cbor::shared_meta")]
     pub meta: Arc<ItemMeta>,
     /// All its deliveries.
+    #[n(2)]
     pub deliveries: Vec<DeliveryView>,
 }
 
 /// A delivery and who holds it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct DeliveryView {
     /// As stored.
+    #[n(0)]
     pub delivery: Delivery,
     /// Lapse of the lease under which it is attempted now.
+    #[n(1)]
     pub leased_until: Option<Millis>,
 }
 
 /// What an operator asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum OperatorAction {
     /// Due at once.
+    #[n(0)]
     Retry,
     /// Not due until released.
+    #[n(1)]
     Hold,
     /// Due at once, no longer held.
+    #[n(2)]
     Release,
     /// Gone, without a bounce.
+    #[n(3)]
     Drop,
     /// Gone, unless an attempt has begun or was made: then nothing is changed.
+    #[n(4)]
     Cancel,
     /// Due at this time, unless an attempt has begun or was made: then nothing is changed. The
     /// expiry moves along, unless the sender gave it.
-    Reschedule(Millis),
+    #[n(5)]
+    Reschedule(#[n(0)] Millis),
 }
 
 /// What came of an [`OperatorAction`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Acted {
     /// It was done.
+    #[n(0)]
     Done,
     /// It was done to all deliveries but those that are being attempted: these cannot be dropped
     /// now.
+    #[n(1)]
     BeingAttempted,
     /// An attempt has begun or was made: nothing was changed.
+    #[n(2)]
     Begun,
     /// There is no such item.
+    #[n(3)]
     NotFound,
 }
 
 /// Counts for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct QueueStats {
     /// Items.
+    #[n(0)]
     pub items: u64,
     /// Deliveries with pending recipients.
+    #[n(1)]
     pub deliveries: u64,
     /// Of these, due now.
+    #[n(2)]
     pub due: u64,
     /// Of these, leased.
+    #[n(3)]
     pub leased: u64,
     /// Of these, held.
+    #[n(4)]
     pub held: u64,
     /// The oldest due time of a delivery that is due and not leased: far in the past means that
     /// something is stuck.
+    #[n(5)]
     pub oldest_due: Option<Millis>,
     /// Entries in quarantine.
+    #[n(6)]
     pub quarantined: u64,
     /// Octets that are free on the disk, as far as was asked.
+    #[n(7)]
     pub free_octets: u64,
     /// Files that can be made on it. None: no number is known.
+    #[n(8)]
     pub free_inodes: Option<u64>,
     /// Group commits, and what they held: the mean size of a group is `committed / commits`.
+    #[n(9)]
     pub commits: u64,
     /// Requests in them.
+    #[n(10)]
     pub committed: u64,
 }
 
@@ -345,8 +380,15 @@ pub trait Queue: Send + Sync {
     /// One item. None when it is gone.
     async fn item(&self, item: ItemId) -> Result<Option<ItemView>, StoreError>;
 
-    /// Up to `max` items after `after` in the order of their ids.
-    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError>;
+    /// Up to `max` items after `after` in the order of their ids. There may be fewer although there are
+    /// more; none only at the end.
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<ItemPage, StoreError>;
+
+    /// Up to `max` items of the shard of `first`, from it on, in the order of their ids: the messages of
+    /// a request or a batch stand in a row. Bounded as [`Self::list`].
+    async fn items_from(&self, first: ItemId, max: usize) -> Result<Vec<ItemView>, StoreError> {
+        Ok(self.list(Some(first.before()), max).await?.items)
+    }
 
     /// Does it to all pending deliveries of the item; events are written if something was done. One that is being attempted is held from the
     /// end of the attempt on; it cannot be dropped.

@@ -68,6 +68,19 @@ pub enum OpenError {
         /// What is wrong, and what helps.
         why: String,
     },
+    /// The directory and the shard's log have one beginning at most: since then each has what the other
+    /// lacks. Nothing was changed.
+    #[error(
+        "{}: the log of the shard has another record {seq} than this directory: the log was written anew, or the engine \
+         lost what it had acknowledged. Move the directory away, and it is made from the log; or run `relevo shard \
+         rebuild`, which writes the log from this directory", .path.display()
+    )]
+    OtherHistory {
+        /// The directory.
+        path: PathBuf,
+        /// The record.
+        seq: u64,
+    },
     /// The operating system refused something.
     #[error("{}: {error}", .path.display())]
     Io {

@@ -23,6 +23,9 @@ fn mismatch(path: std::path::PathBuf, why: &str) -> OpenError {
 }
 
 fn unreadable(layout: &Layout, error: &IndexError) -> OpenError {
+    if matches!(error, IndexError::Full) {
+        return OpenError::Io { path: layout.index(), error: io::ErrorKind::StorageFull.into() };
+    }
     OpenError::Index { path: layout.index(), why: format!("{error:?}") }
 }
 

@@ -17,6 +17,7 @@ use crate::plan::{GroupPlan, Planner};
 use crate::record::BlobLocation;
 use crate::request::{Damaged, Op, StagedItem, WriteOutcome, WriterMessage, stage};
 use crate::segment::Appender;
+use crate::shard_log::anew;
 use crate::shard_log::bind::{LogFailure, LogWriter};
 use crate::shard_log::capture::Changes;
 
@@ -122,6 +123,7 @@ impl QueueWriter {
         if requests.is_empty() {
             return;
         }
+        self.end_if_damaged(&requests);
         let done = catch_unwind(AssertUnwindSafe(|| self.commit(&mut requests)));
         let failed = match done {
             Ok(Ok(outcome)) => {
@@ -165,6 +167,24 @@ impl QueueWriter {
                 request.staged.into_iter().for_each(StagedItem::keep);
             }
             let _ = request.reply.send(Err(request.refused.unwrap_or_else(|| same(&error))));
+        }
+    }
+
+    /// The log has what is damaged here: nothing is put into quarantine. The store ends, and the next
+    /// start makes the directory anew.
+    fn end_if_damaged(&self, requests: &[PendingRequest]) {
+        let inner = &self.inner;
+        if self.log.is_none() || inner.is_anew.load(Ordering::Relaxed) {
+            return;
+        }
+        let damage = requests.iter().find_map(|request| match &request.op {
+            Op::Quarantine { what, why } => Some(format!("the directory is damaged ({what:?}: {why})")),
+            _ => None,
+        });
+        if let Some(why) = damage {
+            tracing::error!(why, "the store ends: its directory is made anew from the log");
+            anew::set_damaged(inner.disk.as_ref(), &inner.layout);
+            inner.poison.end(&why);
         }
     }
 
@@ -254,7 +274,10 @@ impl QueueWriter {
                 self.reattach()?;
                 Err(CommitFailure::Full)
             }
-            IndexError::Log(LogFailure::Away(why)) => Err(CommitFailure::Group(StoreError::Unavailable(why))),
+            IndexError::Log(LogFailure::Away(why)) => {
+                let why = format!("the log of the shard is away: {why}");
+                Err(CommitFailure::Group(StoreError::Unavailable(why)))
+            }
             IndexError::Log(LogFailure::Lost(why)) => Err(CommitFailure::Group(inner.poison.end(&why))),
             IndexError::Other(text) => Err(CommitFailure::Group(inner.poison.fatal(&text))),
         }

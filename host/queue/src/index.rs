@@ -51,6 +51,8 @@ pub(crate) const CURSOR: &str = "cursor";
 pub(crate) const PRUNED: &str = "pruned";
 /// The last record of the shard's log that is in here. Missing: the store has no log.
 pub(crate) const APPLIED: &str = "applied";
+/// The checksum of that record: another log, or one that was written anew, has another one there.
+pub(crate) const APPLIED_SUM: &str = "applied-sum";
 
 /// Why the index did not do it.
 #[derive(Debug)]

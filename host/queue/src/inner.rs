@@ -1,7 +1,7 @@
 //! What the handles and the writer share.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub(crate) struct StoreCore {
     pub(crate) id: u64,
     /// Cursor of the last event.
     pub(crate) newest_event: watch::Sender<u64>,
+    /// What is damaged in this store is so everywhere: it has no log, or was just made from it.
+    pub(crate) is_anew: AtomicBool,
 }
 
 /// Runs what may wait for the disk off the IO workers.
@@ -100,7 +102,7 @@ pub(crate) fn io_error(error: &io::Error) -> StoreError {
 
 /// The log did not answer the last time.
 pub(crate) fn log_away() -> StoreError {
-    StoreError::Unavailable("it did not answer lately".into())
+    StoreError::Unavailable("the log of the shard is away: it did not answer lately".into())
 }
 
 /// A record as it was found.

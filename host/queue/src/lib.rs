@@ -24,6 +24,7 @@ mod recover;
 mod request;
 mod salvage;
 mod schedule;
+mod seeded;
 mod segment;
 pub mod shard_log;
 mod space;

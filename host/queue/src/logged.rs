@@ -7,6 +7,7 @@ use redb::WriteTransaction;
 use crate::group::{PendingRequest, QueueWriter};
 use crate::index::{self, IndexError, Tables};
 use crate::request::Op;
+use crate::shard_log::Seq;
 use crate::shard_log::bind::{LogFailure, LogState, LogWriter};
 use crate::shard_log::capture::Changes;
 use crate::shard_log::checkpoint::Checkpoint;
@@ -18,6 +19,7 @@ impl QueueWriter {
         self.appender.flushed = Some(Vec::new());
         self.log = Some(log);
         if let Some(state) = state {
+            state.set_applied(self.log.as_ref().map_or(0, |log| log.last));
             // The store was not handed out yet: nobody else sets it.
             let _ = self.inner.log.set(state);
         }
@@ -51,7 +53,8 @@ impl QueueWriter {
         }
         let arrived: Vec<_> = record.bodies.iter().filter_map(|body| body.item()).collect();
         let prepared = log.prepare(record).map_err(IndexError::Log)?;
-        Tables::open(&txn)?.meta.insert(index::APPLIED, prepared.last())?;
+        let last = prepared.last();
+        put_applied(&txn, last, prepared.sum())?;
         log.append(prepared).map_err(IndexError::Log)?;
         for item in arrived {
             log.end_upload(item);
@@ -61,7 +64,15 @@ impl QueueWriter {
         txn.commit().map_err(|error| {
             let why = format!("the log has a change that the directory could not take: {error}");
             IndexError::Log(LogFailure::Lost(why))
-        })
+        })?;
+        self.note_applied(last);
+        Ok(())
+    }
+
+    fn note_applied(&self, last: Seq) {
+        if let Some(state) = self.inner.log() {
+            state.set_applied(last);
+        }
     }
 
     /// Writes another piece of a checkpoint, or begins one when the log has grown enough. Called after each
@@ -108,11 +119,20 @@ impl QueueWriter {
             }
         }
         checkpoint.written += log.octets - before;
-        let last = log.last;
+        let (last, sum) = (log.last, log.sum);
         log.checkpoint = Some(checkpoint);
         let txn = inner.index.write()?;
-        Tables::open(&txn)?.meta.insert(index::APPLIED, last)?;
+        put_applied(&txn, last, sum)?;
         txn.commit()?;
+        self.note_applied(last);
         Ok(true)
     }
+}
+
+/// Says which record of the log the directory has last.
+pub(crate) fn put_applied(txn: &WriteTransaction, seq: Seq, sum: u64) -> Result<(), IndexError> {
+    let mut tables = Tables::open(txn)?;
+    tables.meta.insert(index::APPLIED, seq)?;
+    tables.meta.insert(index::APPLIED_SUM, sum)?;
+    Ok(())
 }

@@ -18,6 +18,7 @@ use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::{Op, StagedItem, WriteOutcome};
 use crate::schedule::LeaseKey;
+use crate::seeded::SeededBug;
 use crate::shard_log::capture::LoggedTable;
 use crate::{Acted, DeliveryId, ItemId, Millis, OperatorAction, Settlement, StoreError};
 
@@ -183,6 +184,15 @@ impl<'a, 't> Planner<'a, 't> {
             let mut after = before.clone();
             after.settle(settlement);
             self.know(draft, id.item);
+            let is_chosen = id.item.0[9] % 32 == 0 && before.attempts == 0;
+            if is_chosen && SeededBug::RepeatedAttempt.is_made() {
+                after = DeliveryRecord { attempts: 1, ..before.clone() };
+                draft.rewrite(id, &before, &after, &settlement.lease.meta, true)?;
+                continue;
+            }
+            if is_chosen && SeededBug::EventTwice.is_made() {
+                draft.write_events(&settlement.events)?;
+            }
             draft.rewrite(id, &before, &after, &settlement.lease.meta, true)?;
             draft.write_events(&settlement.events)?;
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use redb::{ReadableTable, ReadableTableMetadata};
@@ -20,7 +20,7 @@ use crate::request::Damaged;
 use crate::schedule::Schedule;
 use crate::segment::{Appender, Segments};
 use crate::shard_log::bind::{LogBinding, LogState};
-use crate::shard_log::replay;
+use crate::shard_log::{anew, replay};
 use crate::space::Space;
 use crate::{DeliveryId, ItemId, OpenError, StoreConfig, generation};
 
@@ -34,6 +34,35 @@ pub(crate) fn open(
 ) -> Result<QueueWriter, OpenError> {
     let layout = Layout::new(root);
     layout.make_dirs(disk.as_ref())?;
+    let Some(binding) = binding else {
+        return Ok(QueueWriter { lock, ..open_once(root, disk, config, None, true)? });
+    };
+    let opened = match anew::is_damaged(disk.as_ref(), &layout) {
+        true => Err(OpenError::Index { path: layout.index(), why: "damage was found".into() }),
+        false => open_once(root, disk.clone(), config, Some(binding), false),
+    };
+    let opened = match opened {
+        Err(error) if anew::tells_damage(&error) => {
+            if !anew::set_aside(&disk, &layout, binding)? {
+                return Err(error);
+            }
+            tracing::error!(%error, "the directory is damaged: it is made anew from the log, and kept in `damaged`");
+            open_once(root, disk, config, Some(binding), true)?
+        }
+        opened => opened?,
+    };
+    Ok(QueueWriter { lock, ..opened })
+}
+
+/// `is_anew`: what is damaged is so in the log, too, or there is none.
+fn open_once(
+    root: &Path,
+    disk: Arc<dyn Disk>,
+    config: &StoreConfig,
+    binding: Option<&LogBinding>,
+    is_anew: bool,
+) -> Result<QueueWriter, OpenError> {
+    let layout = Layout::new(root);
     let state = binding.map(|_| Arc::new(LogState::default()));
     let log = match binding.zip(state.clone()) {
         Some((binding, state)) => Some(replay::take_over(&disk, &layout, binding, state)?),
@@ -45,11 +74,21 @@ pub(crate) fn open(
         refuse_logged(&layout, &index)?;
     }
     generation::check(&disk, &layout, &index, &segments, mark)?;
-    let (mut writer, scan) = start(root, disk, config, lock, index, (segments, appender), mark)?;
+    let (mut writer, scan) = start(root, disk, config, None, index, (segments, appender), mark)?;
+    writer.inner.is_anew.store(is_anew, Ordering::Relaxed);
+    if let (Some((what, why)), false) = (scan.damaged.first(), is_anew) {
+        writer.inner.index.close();
+        return Err(OpenError::Index { path: layout.index(), why: format!("{what:?}: {why}") });
+    }
+    let is_logged = log.is_some();
     if let Some(log) = log {
         writer.bind(log, state);
     }
     writer.quarantine_all(scan.damaged);
+    if is_logged {
+        // What is damaged later is so in this directory only.
+        writer.inner.is_anew.store(false, Ordering::Relaxed);
+    }
     let inner = writer.inner.clone();
     inner.segments.sweep(&writer.appender);
     remove_orphans(&inner, &scan.files);
@@ -133,6 +172,7 @@ pub(crate) fn start(
         counters: crate::inner::StoreCounters::default(),
         id: mark.store,
         newest_event: tokio::sync::watch::Sender::new(newest_event),
+        is_anew: AtomicBool::new(true),
     });
     let mut scan = IndexScan { inner: &inner, found: ScanFindings::default() };
     inner.index.guard(|| scan.run()).map_err(damaged_index)?;

@@ -16,8 +16,9 @@ use crate::disk::{Disk, RealDisk};
 use crate::inner::{StoreCore, blocking};
 use crate::layout::{DirectoryLock, real_root};
 use crate::request::{Op, WriteOutcome, WriterMessage};
-use crate::shard_log::{LogComparison, offline};
-use crate::{LogBinding, MailStore, OpenError, Recovered, StoreError, group, recover, salvage};
+use crate::shard_log::bind::LogState;
+use crate::shard_log::{LogComparison, Seq, offline};
+use crate::{EventHistory, LogBinding, MailStore, OpenError, Recovered, StoreError, group, recover, salvage};
 
 /// How long new mail waits for the log of a shard.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -117,6 +118,18 @@ impl EmbeddedStore {
         apart(|| offline::rebuild(&path, Arc::new(RealDisk), config, Some(lock), binding))
     }
 
+    /// How many messages wait in a directory whose ids do not name this shard: those of a relay that was
+    /// not in a cluster. No node would find them by their ids.
+    ///
+    /// # Errors
+    /// The directory is in use or cannot be read.
+    pub fn items_outside(path: impl AsRef<Path>, shard: u16) -> Result<u64, OpenError> {
+        let path = real_root(path.as_ref())?;
+        let _lock = DirectoryLock::of(&path)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        offline::items_outside(&path, &disk, shard)
+    }
+
     /// Compares the log of a shard with its directory: reads the log into `scratch`, an empty directory.
     /// Nobody may serve the shard meanwhile. Blocks.
     ///
@@ -149,6 +162,12 @@ impl EmbeddedStore {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.inner.poison.check().is_err()
+    }
+
+    /// The last record of its log that is in the directory; none: the store has no log.
+    #[must_use]
+    pub fn applied(&self) -> Option<Seq> {
+        self.inner.log().map(LogState::applied)
     }
 
     /// Ends an owner that may no longer own its shard: nothing is waited for, and every later call
@@ -259,7 +278,10 @@ impl EmbeddedStore {
         }
         // Mail may still be accepted after this: its sender then sends it twice, as after any answer
         // that is lost.
-        let late = || StoreError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()));
+        let late = || {
+            let seconds = ANSWER.as_secs();
+            StoreError::Unavailable(format!("the log of the shard is away: no answer within {seconds} s"))
+        };
         tokio::time::timeout(ANSWER, done).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -298,6 +320,8 @@ fn apart<T: Send>(work: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<
         done.unwrap_or_else(|_| Err(OpenError::Log { why: "internal fault".into() }))
     })
 }
+
+impl EventHistory for EmbeddedStore {}
 
 impl MailStore for EmbeddedStore {
     /// Made at random with the store.

@@ -20,9 +20,9 @@ use crate::disk::FaultyDisk;
 use crate::shard_log::ShardLog;
 use crate::shard_log::memory::MemoryLog;
 use crate::{
-    Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
-    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold, LogBinding, Millis, NewDelivery,
-    NewEvent, NewItem, OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
+    Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventHistory,
+    EventLog, IdempotentRequest, ItemId, ItemMeta, ItemPage, ItemView, Lease, LeaseHold, LogBinding, Millis,
+    NewDelivery, NewEvent, NewItem, OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
     RecipientState, ReportKey, ReportKind, Settlement, Spool, StoreConfig, StoreError, StoredEvent,
     Unreported,
 };
@@ -379,7 +379,7 @@ impl Queue for TestQueue {
         self.store.item(item).await
     }
 
-    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<ItemPage, StoreError> {
         let _hold = TimeHold::new();
         self.store.list(after, max).await
     }
@@ -499,6 +499,8 @@ impl EventLog for TestQueue {
         self.store.prune(before, max_octets).await
     }
 }
+
+impl EventHistory for TestQueue {}
 
 /// A log in memory as a store is bound to it.
 #[must_use]

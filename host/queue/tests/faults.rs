@@ -217,7 +217,7 @@ impl Run {
     /// The store holds, for every item, one of the states it may be in; and its body.
     async fn check(&mut self) {
         assert_eq!(self.store.stats().quarantined, 0);
-        let listed = self.store.list(None, usize::MAX).await.unwrap();
+        let listed = self.store.list(None, usize::MAX).await.unwrap().items;
         assert_eq!(self.store.stats().items, listed.len() as u64);
         for view in &listed {
             assert!(self.model.items.contains_key(&number(view.id)), "{} was never accepted", view.id);

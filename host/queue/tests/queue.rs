@@ -403,15 +403,15 @@ async fn an_item_is_refused_twice_and_without_recipients() {
     assert!(store.accept(vec![simple(2, "y.test"), simple(2, "y.test")], vec![]).await.is_err());
     assert!(store.accept(vec![item(3, "acme", vec![], vec![])], vec![]).await.is_err());
     assert_eq!(store.stats().items, 1);
-    assert_eq!(store.list(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.list(None, 10).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]
 async fn listing_goes_page_by_page() {
     let store = EmbeddedStore::open_temp().unwrap();
     store.accept((0..10).map(|n| simple(n, "x.test")).collect(), vec![]).await.unwrap();
-    let first = store.list(None, 4).await.unwrap();
-    let second = store.list(Some(first[3].id), 100).await.unwrap();
+    let first = store.list(None, 4).await.unwrap().items;
+    let second = store.list(Some(first[3].id), 100).await.unwrap().items;
     let ids: Vec<ItemId> = first.iter().chain(&second).map(|v| v.id).collect();
     assert_eq!(ids, (0..10).map(id).collect::<Vec<_>>());
 }

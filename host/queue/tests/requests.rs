@@ -75,7 +75,7 @@ async fn two_requests_of_one_group_with_the_same_key_are_one() {
         store.accept_request(request("k", T0), vec![simple(2, "x.test")], vec![]),
     );
     assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
-    assert_eq!(store.list(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.list(None, 10).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

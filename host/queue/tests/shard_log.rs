@@ -284,3 +284,160 @@ async fn the_log_in_memory_keeps_the_contract() {
     assert!(log.read(1, 1).await.is_err());
     assert_eq!(log.bounds().await.unwrap().first, 2);
 }
+
+/// A record as a newer relay would write it.
+fn newer_record(seq: u64) -> Vec<u8> {
+    let mut octets = vec![2, b'?', b'?'];
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&seq.to_le_bytes());
+    sum.update(&octets);
+    octets.extend(sum.finalize().to_le_bytes());
+    octets
+}
+
+#[tokio::test]
+async fn a_log_to_which_a_newer_relay_writes_is_refused_and_its_owner_is_not_fenced() {
+    let (log, first, second) = (MemoryLog::new(), temp(), temp());
+    let a = open(first.path(), &log, "a").unwrap();
+    a.accept(vec![simple(1, "b.test")], vec![]).await.unwrap();
+    let before = log.bounds().await.unwrap().last;
+    let newer = newer_record(before + 1);
+    log.append(before, &newer).await.unwrap();
+    for dir in [second.path(), second.path()] {
+        let error = open(dir, &log, "b").unwrap_err().to_string();
+        assert!(error.contains("version 2") && error.contains("newer relay"), "{error}");
+        assert!(error.contains("upgrade this node"), "{error}");
+    }
+    assert_eq!(log.bounds().await.unwrap().last, before + 1, "nobody is fenced off");
+    // Also within the log: nothing of it is served, and nothing after it is applied.
+    log.append(before + 1, b"a fence of an older relay, say").await.unwrap();
+    let error = open(second.path(), &log, "b").unwrap_err().to_string();
+    assert!(error.contains(&format!("record {}", before + 1)) && error.contains("version 2"), "{error}");
+    a.close().await;
+    let error = open(first.path(), &log, "a").unwrap_err().to_string();
+    assert!(error.contains("version 2"), "nor by who owned it before an upgrade was undone: {error}");
+}
+
+/// A copy of the shard, from before its log was written anew, must not take the new records for those
+/// that follow its own.
+#[tokio::test]
+async fn a_directory_of_another_history_is_refused_by_name() {
+    let (old, first, second) = (MemoryLog::new(), temp(), temp());
+    let a = open(first.path(), &old, "a").unwrap();
+    a.accept(vec![simple(1, "b.test"), simple(2, "c.test")], vec![]).await.unwrap();
+    a.close().await;
+    // Another node has the shard for a while, and gives it back.
+    let b = open(second.path(), &old, "b").unwrap();
+    b.accept(vec![simple(3, "b.test")], vec![]).await.unwrap();
+    b.close().await;
+    let a = open(first.path(), &old, "a").unwrap();
+    a.accept(vec![simple(4, "b.test")], vec![]).await.unwrap();
+    a.close().await;
+    open(second.path(), &old, "b").expect("its own history").close().await;
+    // The engine loses the log, which is written anew from the first directory.
+    let new = MemoryLog::new();
+    EmbeddedStore::rebuild_log(first.path(), &config(), &binding(&new, "a", 1 << 30)).unwrap();
+    let a = open(first.path(), &new, "a").unwrap();
+    for n in 5..40 {
+        a.accept(vec![simple(n, "b.test")], vec![]).await.unwrap();
+    }
+    assert_eq!(a.stats().items, 39);
+    a.close().await;
+    let error = open(second.path(), &new, "b").unwrap_err();
+    assert!(matches!(error, OpenError::OtherHistory { .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains("Move the directory away") && words.contains("relevo shard rebuild"), "{words}");
+    let third = temp();
+    assert_eq!(open(third.path(), &new, "c").unwrap().stats().items, 39);
+}
+
+/// One bit in so many octets of a file; with `after`, in the octet behind those only.
+fn flip(path: &Path, every: usize, after: Option<&[u8]>) {
+    let mut octets = std::fs::read(path).unwrap();
+    match after {
+        Some(needle) => {
+            let found = octets.windows(needle.len()).position(|window| window == needle);
+            octets[found.unwrap() + needle.len()] ^= 16;
+        }
+        None => octets.iter_mut().step_by(every).skip(2).for_each(|octet| *octet ^= 16),
+    }
+    std::fs::write(path, octets).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_directory_is_made_anew_from_its_log() {
+    let (log, first) = (MemoryLog::new(), temp());
+    let a = open(first.path(), &log, "a").unwrap();
+    a.accept((1..30).map(|n| simple(n, "b.test")).collect(), vec![event("acme", "one", T0)]).await.unwrap();
+    accept_large(&a, 30, "b.test").await;
+    let is_whole = async |store: &Arc<EmbeddedStore>| {
+        assert_eq!((store.stats().items, store.stats().quarantined), (30, 0));
+        for n in 1..30 {
+            assert_eq!(read(store, id(n), 0..100).await.unwrap(), body_of(n), "{n}");
+        }
+        assert_eq!(read(store, id(30), 0..1 << 20).await.unwrap(), large(30));
+        assert_eq!(marks(store.events(None, 0, 10).await.unwrap()), ["one"]);
+    };
+    is_whole(&a).await;
+    a.close().await;
+
+    // An index that cannot be read, and one that is gone: the start finds it.
+    flip(&first.path().join("index.redb"), 512, None);
+    let a = open(first.path(), &log, "a").unwrap();
+    is_whole(&a).await;
+    a.accept(vec![simple(31, "b.test")], vec![]).await.unwrap();
+    let lease = a.lease(&[QueueKey::of_domain("b.test")], T0, T0 + HOUR, 1).await.unwrap().remove(0);
+    settle_all(&a, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    a.close().await;
+    assert!(first.path().join("damaged/index.redb").exists(), "it is kept");
+
+    let (log, first) = (MemoryLog::new(), temp());
+    let a = open(first.path(), &log, "a").unwrap();
+    a.accept((1..30).map(|n| simple(n, "b.test")).collect(), vec![event("acme", "one", T0)]).await.unwrap();
+    accept_large(&a, 30, "b.test").await;
+    a.close().await;
+    std::fs::remove_file(first.path().join("index.redb")).unwrap();
+    let a = open(first.path(), &log, "a").unwrap();
+    is_whole(&a).await;
+    a.close().await;
+
+    // A body: whoever reads it finds it, and the next start mends it.
+    let a = open(first.path(), &log, "a").unwrap();
+    let segment = std::fs::read_dir(first.path().join("segments")).unwrap().next().unwrap().unwrap().path();
+    flip(&segment, 0, Some(&body_of(3)[..20]));
+    assert!(read(&a, id(3), 0..100).await.is_err());
+    assert!(a.has_ended(), "nothing is put into quarantine");
+    a.close().await;
+    let a = open(first.path(), &log, "a").unwrap();
+    is_whole(&a).await;
+}
+
+#[tokio::test]
+async fn a_damaged_directory_without_its_log_is_left_alone() {
+    let (log, first) = (MemoryLog::new(), temp());
+    let a = open(first.path(), &log, "a").unwrap();
+    a.accept(vec![simple(1, "b.test")], vec![]).await.unwrap();
+    a.close().await;
+    let index = first.path().join("index.redb");
+    flip(&index, 512, None);
+    let before = std::fs::read(&index).unwrap();
+    assert!(open(first.path(), &MemoryLog::new(), "a").is_err());
+    assert_eq!(std::fs::read(&index).unwrap().len(), before.len());
+    assert!(!first.path().join("damaged").exists());
+}
+
+/// The ids of a relay that was not in a cluster name any shard.
+#[tokio::test]
+async fn messages_of_other_shards_are_counted() {
+    let dir = temp();
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    for (n, shard) in [(1, 7), (2, 8), (3, 7)] {
+        let mut item = simple(n, "b.test");
+        item.id = item.id.in_shard(shard);
+        store.accept(vec![item], vec![]).await.unwrap();
+    }
+    assert!(EmbeddedStore::items_outside(dir.path(), 7).is_err(), "it is in use");
+    store.close().await;
+    drop(store);
+    assert_eq!([7, 8, 9].map(|shard| EmbeddedStore::items_outside(dir.path(), shard).unwrap()), [1, 2, 3]);
+}

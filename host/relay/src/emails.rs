@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use relevo_mailkit::event::{Attempt, Event, EventEntry, Queued};
 use relevo_mailkit::labels::Labels;
-use relevo_queue::{EventLog, ItemId, ItemView, Millis, NewEvent, RecipientState, StoreError, StoredEvent};
+use relevo_queue::{
+    EventHistory, EventPosition, HistoryError, ItemId, ItemView, ListedEvents, Millis, NewEvent, PlacedEvent,
+    RecipientState, StoreError, StoredEvent,
+};
 
 pub(crate) use self::budget::Budget;
 pub use self::filter::EmailFilter;
@@ -25,7 +28,7 @@ const PAGE: usize = 1_000;
 /// Reads what became of messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Emails {
-    events: Arc<dyn EventLog>,
+    events: Arc<dyn EventHistory>,
     budget: Budget,
 }
 
@@ -78,13 +81,21 @@ pub struct EmailPage {
     /// The newest first.
     pub emails: Vec<Email>,
     /// Where the next page begins; absent at the end.
-    pub next: Option<u64>,
+    pub next: Option<EventPosition>,
+    /// Shards that could not be asked. Their messages follow when the list goes on from [`Self::next`].
+    pub unavailable_shards: Vec<u16>,
+}
+
+impl EmailPage {
+    fn of(emails: Vec<Email>, next: Option<EventPosition>, unavailable_shards: Vec<u16>) -> Self {
+        Self { emails, next, unavailable_shards }
+    }
 }
 
 impl Emails {
     /// Over this log.
     #[must_use]
-    pub fn new(events: Arc<dyn EventLog>) -> Self {
+    pub fn new(events: Arc<dyn EventHistory>) -> Self {
         Self { events, budget: Budget::default() }
     }
 
@@ -117,61 +128,89 @@ impl Emails {
     ///
     /// # Errors
     /// The store's.
-    pub async fn position(&self, tenant: &str, id: ItemId) -> Result<Option<u64>, StoreError> {
+    pub async fn position(&self, tenant: &str, id: ItemId) -> Result<Option<EventPosition>, StoreError> {
+        match self.first(tenant, id).await? {
+            Some(first) => self.events.position_at(tenant, &first).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns true if something is known of a message of a tenant.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_known(&self, tenant: &str, id: ItemId) -> Result<bool, StoreError> {
+        Ok(self.first(tenant, id).await?.is_some())
+    }
+
+    /// The first event about a message that is kept.
+    async fn first(&self, tenant: &str, id: ItemId) -> Result<Option<StoredEvent>, StoreError> {
         let first = self.events.events_of(id, 0, 1).await?;
-        Ok(first.first().filter(|stored| stored.event.tenant == tenant).map(|stored| stored.cursor))
+        Ok(first.into_iter().next().filter(|stored| stored.event.tenant == tenant))
     }
 
     /// Up to `max` messages of a tenant that match, the newest first, before a position. A page may
     /// have fewer although there are more: one call looks at a bounded number of messages.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's, or the position is none of this relay.
     pub async fn list(
         &self,
         tenant: &str,
         filter: &EmailFilter,
-        mut before: u64,
+        mut before: EventPosition,
         max: usize,
-    ) -> Result<EmailPage, StoreError> {
+    ) -> Result<EmailPage, HistoryError> {
         let (mut emails, mut looks, mut budget) = (Vec::new(), 0, self.budget);
         // All that is wanted may be there at once; where a filter leaves most out, more is read.
         let mut at_once = max.clamp(1, PAGE);
         if let Some(stored) = self.named(tenant, filter, &mut budget).await? {
-            let is_before = stored.cursor < before && filter.is_in_time(&stored.event);
-            if is_before {
+            let place = before.place(stored.event.item.map(ItemId::shard));
+            if stored.cursor < place && filter.is_in_time(&stored.event) {
                 emails.extend(self.matching(tenant, filter, stored, &mut budget).await?);
             }
-            return Ok(EmailPage { emails, next: None });
+            return Ok(EmailPage::of(emails, None, Vec::new()));
         }
+        let begin = before.clone();
+        // What could not be asked may have more. A page on which nothing is would begin again for ever.
+        let rest = |before: EventPosition, away: &[u16]| {
+            Some(before).filter(|before| !away.is_empty() && *before != begin)
+        };
+        let mut away = Vec::new();
         while looks < MAX_LOOKS {
-            let page = self.events.messages_before(tenant, before, at_once).await?;
-            if page.is_empty() {
-                return Ok(EmailPage { emails, next: None });
+            let messages = ListedEvents::Messages;
+            let page = self.events.history_before(tenant, messages, &before, at_once).await?;
+            away = page.unavailable_shards;
+            if page.events.is_empty() {
+                let next = rest(before, &away);
+                return Ok(EmailPage::of(emails, next, away));
             }
-            looks += page.len();
+            looks += page.events.len();
             at_once = (at_once * 4).min(PAGE);
-            for stored in page {
-                if !filter.is_in_time(&stored.event) {
-                    return Ok(EmailPage { emails, next: None });
+            for event in page.events {
+                if !filter.is_in_time(&event.stored.event) {
+                    let next = rest(before, &away);
+                    return Ok(EmailPage::of(emails, next, away));
                 }
                 if budget.is_used_up() {
-                    return Ok(EmailPage { emails, next: Some(before) });
+                    return Ok(EmailPage::of(emails, Some(before), away));
                 }
-                let place = std::mem::replace(&mut before, stored.cursor);
+                let place = before.clone();
+                before = before.at(&event);
+                let PlacedEvent { stored, .. } = event;
                 let email = self.matching(tenant, filter, stored, &mut budget).await?;
                 if budget.events == 0 && !emails.is_empty() {
                     // Perhaps it was not read to its end: it begins the next page.
-                    return Ok(EmailPage { emails, next: Some(place) });
+                    return Ok(EmailPage::of(emails, Some(place), away));
                 }
                 let Some(email) = email else { continue };
                 emails.push(email);
                 if emails.len() == max {
-                    return Ok(EmailPage { emails, next: Some(before) });
+                    return Ok(EmailPage::of(emails, Some(before), away));
                 }
             }
         }
-        Ok(EmailPage { emails, next: Some(before) })
+        Ok(EmailPage::of(emails, Some(before), away))
     }
 
     /// The event that lists the message whose id is searched for: it is found however old it is.
@@ -211,7 +250,9 @@ impl Emails {
             return Ok(None);
         };
         let is_listed = match (&stored.event.event, filter.matches_several()) {
-            (Event::Discarded(_), _) => self.position(tenant, id).await? == Some(stored.cursor),
+            (Event::Discarded(_), _) => {
+                self.first(tenant, id).await?.is_some_and(|first| first.cursor == stored.cursor)
+            }
             (_, true) => {
                 let first = self.listed_by(tenant, id, filter, budget).await?;
                 first.is_none_or(|first| first.cursor == stored.cursor)
@@ -421,11 +462,12 @@ fn short_name(event: &Event) -> &'static str {
     name.strip_prefix("email.").unwrap_or(name)
 }
 
-/// An event as readers of the log get it: without what was said by SMTP.
+/// An event as readers of the log get it: without what was said by SMTP. Its cursor is `position`, where
+/// a reader goes on behind it.
 #[must_use]
-pub fn entry(mut stored: StoredEvent) -> EventEntry {
+pub fn entry(mut stored: StoredEvent, position: &EventPosition) -> EventEntry {
     stored.event.event = stored.event.event.without_conversation();
-    whole_entry(stored)
+    EventEntry { cursor: position.to_string(), ..whole_entry(stored) }
 }
 
 /// An event with all that it has.

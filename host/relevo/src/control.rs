@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use relevo_cluster::member::Member;
 use relevo_policy::Room;
 use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::delivery::DeliveryHandle;
@@ -56,6 +57,10 @@ pub(crate) enum ControlRequest {
     Reset { provider: String },
     /// Where new addresses stand.
     Warmup {},
+    /// Gives the shards of this node to the others, and waits until they serve them.
+    Drain {},
+    /// Takes them again.
+    Undrain {},
     /// About plugins. `octets` of content follow the line.
     Plugin { action: relevo_policy::PluginAction, octets: usize },
 }
@@ -68,11 +73,17 @@ pub(crate) struct Control {
     pub(crate) plugins: AuditedPlugins,
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) suppressions: Arc<Suppressions>,
+    /// None: the relay is alone.
+    pub(crate) member: Option<Arc<Member>>,
 }
 
 const SOCKET: &str = "control.sock";
 const MAX_REQUEST: u64 = 4 << 10;
 const IDLE: Duration = Duration::from_secs(60);
+/// For other nodes to serve what a node gave up: attempts end, leases are seen, logs are read.
+const DRAIN: Duration = Duration::from_secs(120);
+/// Between two looks how far that is.
+const LOOK: Duration = Duration::from_millis(200);
 /// For the content of a request to arrive.
 const CONTENT: Duration = Duration::from_secs(300);
 
@@ -205,8 +216,31 @@ impl Control {
                 Ok(Value::Bool(true))
             }
             ControlRequest::Warmup {} => json_of(&self.delivery.warmups()),
+            ControlRequest::Drain {} => self.drain(actor).await,
+            ControlRequest::Undrain {} => {
+                self.member()?.undrain();
+                tracing::info!(actor, "cluster undrain");
+                Ok(Value::Bool(true))
+            }
             ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
+    }
+
+    fn member(&self) -> Result<&Member, String> {
+        self.member
+            .as_deref()
+            .ok_or_else(|| "the relay is alone: its configuration has no [cluster]".to_owned())
+    }
+
+    async fn drain(&self, actor: &str) -> Result<Value, String> {
+        let member = self.member()?;
+        member.drain()?;
+        tracing::info!(actor, "cluster drain");
+        let begun = Instant::now();
+        while !member.drained().is_over() && begun.elapsed() < DRAIN {
+            tokio::time::sleep(LOOK).await;
+        }
+        json_of(&member.drained())
     }
 
     async fn act(&self, actor: &str, id: &str, action: QueueAction) -> Result<Value, String> {

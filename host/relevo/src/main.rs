@@ -31,6 +31,7 @@ mod sendmail;
 mod serve;
 mod shaping;
 mod store;
+mod store_transfer;
 mod suppression;
 mod tasks;
 mod tls;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         CliCommand::Tls(args) => tls_show::run(&args),
         CliCommand::Cluster(args) => cluster::run(&args),
         CliCommand::Shard(args) => cluster::run_shard(&args),
+        CliCommand::Store(args) => store_transfer::run(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)

@@ -1,5 +1,6 @@
 //! `relevo queue`: asks a running relay over its control socket.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -73,7 +74,7 @@ fn recover(relay: &RelayArgs, release: bool) -> anyhow::Result<ExitCode> {
 fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut after: Option<String> = None;
-    let mut all = Vec::new();
+    let (mut all, mut away) = (Vec::new(), BTreeSet::new());
     if !as_json {
         writeln!(
             out,
@@ -82,7 +83,11 @@ fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
         )?;
     }
     loop {
-        let Value::Array(page) = relay.ask(&ControlRequest::List { after: after.clone() })? else {
+        let mut answer = relay.ask(&ControlRequest::List { after: after.clone() })?;
+        if let Value::Array(shards) = &answer["unavailable_shards"] {
+            away.extend(shards.iter().filter_map(Value::as_u64));
+        }
+        let Value::Array(page) = answer["messages"].take() else {
             bail!("the relay's answer is not a list");
         };
         let Some(last) = page.last() else { break };
@@ -90,6 +95,10 @@ fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
         for item in page {
             if as_json { all.push(item) } else { print_line(&mut out, &item)? }
         }
+    }
+    if !away.is_empty() {
+        let shards: Vec<String> = away.iter().map(u64::to_string).collect();
+        eprintln!("shards that cannot be asked now, and whose messages are missing: {}", shards.join(", "));
     }
     if as_json { print_json(&Value::Array(all)) } else { Ok(()) }
 }

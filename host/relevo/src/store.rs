@@ -81,7 +81,8 @@ pub(crate) fn actor() -> String {
     format!("cli uid {}", rustix::process::getuid().as_raw())
 }
 
-fn load(file: &Path) -> anyhow::Result<config::RelayConfig> {
+/// Reads the configuration, and says its mistakes.
+pub(crate) fn load(file: &Path) -> anyhow::Result<config::RelayConfig> {
     let loaded = config::load(file);
     for mistake in &loaded.mistakes {
         eprintln!("error: {mistake}");

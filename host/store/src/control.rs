@@ -16,6 +16,7 @@ use sqlx::sqlite::{
 };
 
 use crate::ControlStoreError;
+use crate::changes::ChangeSignals;
 
 /// The migrations of one folder, in their order. A migration that was released never changes: its
 /// checksum is stored.
@@ -35,6 +36,7 @@ macro_rules! migrations {
             migration!($folder, 17, "0017_tls"),
             migration!($folder, 18, "0018_tls_renewal"),
             migration!($folder, 19, "0019_warmup_hour"),
+            migration!($folder, 20, "0020_notify"),
         ]
     };
 }
@@ -43,8 +45,13 @@ macro_rules! migration {
         ($number, $name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql")))
     };
 }
-const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite");
+pub(crate) const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite");
 const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres");
+
+/// The last migration that this program knows.
+pub(crate) fn newest() -> i64 {
+    SQLITE.iter().map(|(number, ..)| *number).max().unwrap_or_default()
+}
 
 /// Connections that read SQLite beside the one that writes.
 const READERS: u32 = 4;
@@ -107,6 +114,7 @@ impl FromStr for StoreUrl {
 #[derive(Debug)]
 pub struct ControlStore {
     pub(crate) database: Database,
+    pub(crate) signals: ChangeSignals,
 }
 
 #[derive(Debug)]
@@ -219,7 +227,40 @@ impl ControlStore {
             StoreUrl::File(path) => sqlite(path).await?,
             StoreUrl::Postgres(url) => postgres(url).await?,
         };
-        Ok(Self { database })
+        Ok(Self { database, signals: ChangeSignals::default() })
+    }
+
+    /// Opens a store that is there, as it is: nothing is made and no table is changed.
+    ///
+    /// # Errors
+    /// There is no store, or another version of Relevo has made its tables.
+    pub async fn open_as_is(url: &StoreUrl) -> Result<Self, ControlStoreError> {
+        let database = match url {
+            StoreUrl::File(path) => {
+                std::fs::symlink_metadata(path)
+                    .map_err(|error| ControlStoreError::File(format!("{}: {error}", path.display())))?;
+                own_file(path)?;
+                // Not read-only: SQLite's log is to be read, too, when nobody has it open.
+                let options = sqlite_options(path);
+                let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+                let writer = pool(1).connect_with(options.clone()).await?;
+                let reader = pool(READERS).connect_with(options.read_only(true)).await?;
+                Database::Sqlite { reader, writer }
+            }
+            StoreUrl::Postgres(url) => Database::Postgres(connect(url).await?),
+        };
+        let store = Self { database, signals: ChangeSignals::default() };
+        let sql = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
+        let found = reading!(store, pool => sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await);
+        let found = found.map_err(|error| match error {
+            sqlx::Error::Database(_) => ControlStoreError::File(format!("{url} has no tables of Relevo")),
+            other => other.into(),
+        })?;
+        match found.cmp(&newest()) {
+            std::cmp::Ordering::Greater => Err(ControlStoreError::Newer(found)),
+            std::cmp::Ordering::Less => Err(ControlStoreError::Older(found)),
+            std::cmp::Ordering::Equal => Ok(store),
+        }
     }
 
     /// Closes all connections. SQLite's log is written back into its file.
@@ -234,7 +275,7 @@ impl ControlStore {
     }
 }
 
-fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+pub(crate) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = migrations.iter().map(|(version, description, sql)| {
         Migration::new(
             *version,
@@ -250,18 +291,22 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
 async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
     refuse_lost(path)?;
     own_file(path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(PATIENCE);
+    let options = sqlite_options(path);
     let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
     let writer = pool(1).connect_with(options.clone()).await?;
     migrator(SQLITE).run(&writer).await?;
     leave_marker(path)?;
     let reader = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Database::Sqlite { reader, writer })
+}
+
+fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
 }
 
 /// Refuses to make a store where there was one, as the marker beside it tells. With an empty one in
@@ -321,6 +366,17 @@ fn own_file(path: &Path) -> Result<(), ControlStoreError> {
 }
 
 async fn postgres(url: &str) -> Result<Database, ControlStoreError> {
+    let pool = connect(url).await?;
+    // Nodes that start together wait here for the one that is first, and find its work done. That may
+    // take longer than any statement may otherwise.
+    let mut connection = pool.acquire().await?;
+    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    migrator(POSTGRES).run(&mut *connection).await?;
+    connection.close().await?;
+    Ok(Database::Postgres(pool))
+}
+
+async fn connect(url: &str) -> Result<PgPool, ControlStoreError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("relevo")
         .options([("statement_timeout", STATEMENT_TIMEOUT)]);
@@ -329,13 +385,53 @@ async fn postgres(url: &str) -> Result<Database, ControlStoreError> {
         .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await?;
-    migrator(POSTGRES).run(&pool).await?;
-    Ok(Database::Postgres(pool))
+    Ok(pool)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Migrations from here on run while nodes of the version before still use the store.
+    const FIRST_ROLLING: i64 = 20;
+    /// Migrations that end something which the version before them did not use any more. Each has that
+    /// version in its comment.
+    const ENDING: [i64; 0] = [];
+
+    #[test]
+    fn migrations_leave_the_version_before_what_it_uses() {
+        for (number, name, sql) in SQLITE.iter().chain(POSTGRES) {
+            if *number < FIRST_ROLLING || ENDING.contains(number) {
+                continue;
+            }
+            let code: String =
+                sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+            let code = code.to_ascii_uppercase();
+            for word in ["DROP ", "RENAME ", "ALTER COLUMN", "SET NOT NULL", "ADD CONSTRAINT", "ADD CHECK"] {
+                assert!(
+                    !code.contains(word),
+                    "{name}: `{word}` takes something from nodes of the version before"
+                );
+            }
+            for statement in code.split(';').filter(|statement| statement.contains("ADD COLUMN")) {
+                let is_filled = !statement.contains("NOT NULL") || statement.contains("DEFAULT");
+                assert!(
+                    is_filled,
+                    "{name}: nodes of the version before do not fill the column: give it a default"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn both_databases_have_the_same_migrations_in_order() {
+        let names = |migrations: &[(i64, &'static str, &str)]| -> Vec<_> {
+            migrations.iter().map(|(number, name, _)| (*number, *name)).collect()
+        };
+        assert_eq!(names(SQLITE), names(POSTGRES));
+        assert!(SQLITE.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(SQLITE.iter().all(|(number, name, _)| name.starts_with(&format!("{number:04}_"))));
+    }
 
     #[test]
     fn urls_are_read_and_a_password_is_not_repeated() {

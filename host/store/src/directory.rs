@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_keys::{self, ApiKeyRecord};
 use crate::control::{next_revision, reading, snapshot, writing};
-use crate::{ControlStore, ControlStoreError};
+use crate::{ControlStore, ControlStoreError, StoreChanges, StoreSubject};
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +169,11 @@ pub trait DirectoryStore: Send + Sync {
     /// Number of changes so far: a cache of an older revision is stale.
     async fn directory_revision(&self) -> Result<i64, ControlStoreError>;
 
+    /// Tells of changes, where the database does.
+    fn directory_changes(&self) -> StoreChanges {
+        StoreChanges::never()
+    }
+
     /// One tenant.
     async fn tenant(&self, id: &str) -> Result<Option<TenantRecord>, ControlStoreError>;
 
@@ -236,6 +241,10 @@ impl DirectoryStore for ControlStore {
             snapshot.commit().await?;
             records(revision.unwrap_or(0), tenants, domains, credentials, api_keys)
         })
+    }
+
+    fn directory_changes(&self) -> StoreChanges {
+        self.changes(StoreSubject::Directory)
     }
 
     async fn directory_revision(&self) -> Result<i64, ControlStoreError> {

@@ -10,8 +10,16 @@ pub enum ControlStoreError {
     #[error("another process has changed it meanwhile")]
     Stale,
     /// The store was written by a newer version of Relevo.
-    #[error("the store was written by a newer version of Relevo (migration {0}): start that version")]
+    #[error(
+        "the store was written by a newer version of Relevo (migration {0}): start that version, or a newer one"
+    )]
     Newer(i64),
+    /// The store was written by an older version of Relevo, and is not to be changed.
+    #[error(
+        "the store has the tables of migration {0}, which are older than this program: start the relay once, which \
+         brings it up to date, or use the version that wrote it"
+    )]
+    Older(i64),
     /// A stored value cannot be read.
     #[error("{table} has a row that cannot be read: {reason}")]
     Damaged {

@@ -8,10 +8,11 @@
 //! A method that changes something returns when the change is durable. The hot path asks none of
 //! this: it reads memory. Each subject has a revision that counts its changes; who keeps a copy
 //! compares [`DirectoryStore::directory_revision`] or [`PluginStore::plugin_revision`] to know when
-//! it is stale.
+//! it is stale. PostgreSQL tells of changes at once ([`StoreChanges`]).
 
 mod api_keys;
 mod audit;
+mod changes;
 mod control;
 mod directory;
 mod error;
@@ -22,13 +23,17 @@ mod statistics;
 mod suppression_rules;
 mod suppressions;
 mod templates;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod topics;
+mod transfer;
 mod users;
 mod webhooks;
 
 pub use api_keys::{ApiKeyRecord, ApiKeySettings, ApiKeyStore, PreviousHash};
 pub use audit::{AuditRecord, AuditStore};
+pub use changes::{StoreChanges, StoreSubject};
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
     CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, DomainSettings,
@@ -52,6 +57,7 @@ pub use templates::{
 };
 pub use tls::{StsPolicyRecord, TlsStore, TlsTallyRecord};
 pub use topics::{TopicChange, TopicRecord, TopicStore};
+pub use transfer::{TransferError, TransferFile, Transferred};
 pub use users::{
     MAX_SESSIONS, SessionRecord, SessionsAfter, UserLinkRecord, UserRecord, UserSessionStore, UserSettings,
     UserStore, UserWrite,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::control::{reading, snapshot, writing};
-use crate::{ControlStore, ControlStoreError};
+use crate::{ControlStore, ControlStoreError, StoreChanges, StoreSubject};
 
 /// A configured plugin and its versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,11 @@ pub trait PluginStore: Send + Sync {
 
     /// The revision alone, to learn of changes by other processes.
     async fn plugin_revision(&self) -> Result<i64, ControlStoreError>;
+
+    /// Tells of changes, where the database does.
+    fn plugin_changes(&self) -> StoreChanges {
+        StoreChanges::never()
+    }
 
     /// Adds a plugin or replaces what is stored of it, its versions included, in one step.
     ///
@@ -159,6 +164,10 @@ impl PluginStore for ControlStore {
             snapshot.commit().await?;
             Ok(PluginRecords { revision, plugins: joined(plugins, versions) })
         })
+    }
+
+    fn plugin_changes(&self) -> StoreChanges {
+        self.changes(StoreSubject::Plugins)
     }
 
     async fn plugin_revision(&self) -> Result<i64, ControlStoreError> {

@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use relevo_store::{ControlStore, ControlStoreError, DirectoryStore, StoreUrl, TenantRecord, TenantSettings};
+use sqlx::Connection as _;
 
 mod contract;
 
@@ -108,4 +109,32 @@ async fn writers_of_two_processes_wait_for_each_other() {
     let (one, two) = (one.await.expect("runs"), two.await.expect("runs"));
     assert_eq!(one.directory_revision().await.expect("reads"), 100);
     assert_eq!(two.directory().await.expect("reads").tenants.len(), 50);
+}
+
+#[tokio::test]
+async fn a_store_of_another_version_is_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control.sqlite");
+    let url = StoreUrl::File(path.clone());
+    let error = ControlStore::open_as_is(&url).await.expect_err("nothing there").to_string();
+    assert!(error.contains("control.sqlite"), "{error}");
+    assert!(!path.exists());
+    open(&path).await.expect("opens").close().await;
+    ControlStore::open_as_is(&url).await.expect("of this version").close().await;
+    let change = async |sql: &'static str| {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("opens");
+        sqlx::query(sql).execute(&mut connection).await.expect("changes");
+        connection.close().await.expect("closes");
+    };
+    change("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 20").await;
+    for error in
+        [open(&path).await.expect_err("newer"), ControlStore::open_as_is(&url).await.expect_err("newer")]
+    {
+        assert!(matches!(error, ControlStoreError::Newer(9999)), "{error:?}");
+        assert!(error.to_string().contains("start that version"), "{error}");
+    }
+    change("DELETE FROM _sqlx_migrations WHERE version = 9999").await;
+    let error = ControlStore::open_as_is(&url).await.expect_err("older");
+    assert!(matches!(error, ControlStoreError::Older(19)), "{error:?}");
 }

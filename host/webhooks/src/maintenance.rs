@@ -13,7 +13,7 @@ use crate::shared::Shared;
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
-/// Time between two looks at what other nodes have changed.
+/// Time between two looks at what other nodes have changed, unless the store tells of it.
 const OTHER_NODES: Duration = Duration::from_secs(10);
 /// Time between two looks at how far the reader is behind.
 const MEASURE: Duration = Duration::from_secs(10);
@@ -62,8 +62,9 @@ async fn follow_other_nodes(shared: &Shared) {
     if !shared.endpoint_store.is_shared() {
         return;
     }
+    let mut changes = shared.endpoint_store.webhook_endpoint_changes();
     loop {
-        tokio::time::sleep(OTHER_NODES).await;
+        let _ = tokio::time::timeout(OTHER_NODES, changes.next()).await;
         let found = match endpoints::refresh(shared).await {
             Ok(_) => shared.deliveries.pending_webhook_endpoints(&shared.node).await,
             Err(error) => Err(error),

@@ -8,8 +8,8 @@
 //! * **Slices.** The rest is handed out by allotters ([`allotter`]), by demand, for [`SLICE`]. There
 //!   are [`ALLOTTERS`] of them, leased like shards. The [`LimitId`] names the one that is asked. A new
 //!   holder grants nothing for [`WAITS`].
-//! * **Nodes ask by TCP** ([`tcp`]), with JSON that is authenticated by the secret of the cluster
-//!   ([`wire`]). Both engines have leases, only one has request and reply. So the engine names the
+//! * **Nodes ask by TCP** ([`crate::tcp`]), with JSON ([`questions`]) that is authenticated by the secret
+//!   of the cluster ([`crate::wire`]). Both engines have leases, only one has request and reply. So the engine names the
 //!   holder and its address, and nodes ask each other. A connection carries one question, of all
 //!   limits of one holder.
 //!
@@ -20,9 +20,8 @@ pub mod allotter;
 pub mod census;
 pub mod holder;
 pub mod metrics;
+pub mod questions;
 pub mod shares;
-pub mod tcp;
-pub mod wire;
 
 use std::time::Duration;
 

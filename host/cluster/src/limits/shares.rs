@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::holder::{Allotters, Place};
 use super::metrics::LimitMetrics;
-use super::wire::{Answer, ClusterSecret, Question, WireError};
+use super::questions::{Answer, Question};
 use super::{ASKS, Ask, LimitId, LimitKind, MAX_ASKS, SLICE, base_share};
 use crate::lease::RENEWED;
 
@@ -143,16 +143,6 @@ impl NodeShares {
         Answer { granted }
     }
 
-    /// As [`Self::answer`], for messages as they are sent: by [`super::tcp`] or another way.
-    ///
-    /// # Errors
-    /// The question is not from a node of this cluster, or not from now. Say nothing then.
-    pub fn answer_sealed(&self, secret: &ClusterSecret, sealed: &[u8]) -> Result<Vec<u8>, WireError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let question = secret.open_question(sealed, now)?;
-        secret.seal_answer(&self.answer(&question), sealed)
-    }
-
     /// How much of `cap` this node may use now. `in_use`: connections that are open. `wanted`: as much
     /// could be used.
     pub fn share(&self, kind: LimitKind, limit: LimitId, cap: u32, in_use: u32, wanted: u32) -> u32 {
@@ -217,7 +207,7 @@ impl NodeShares {
     async fn ask(&self, place: Place, asks: Vec<Ask>) {
         // The slices begin before the question: the holder may have answered any time since.
         let asked = Instant::now();
-        let (number, at) = self.next_number();
+        let number = self.next_number();
         let granted = match place {
             Place::Here => {
                 let granted = self.allotters.answer(self.allotters.node(), number, &asks);
@@ -226,7 +216,7 @@ impl NodeShares {
             }
             Place::At(address) => {
                 let from = self.allotters.node().to_string();
-                let question = Question { from, number, at, asks: asks.clone() };
+                let question = Question { from, number, asks: asks.clone() };
                 match timeout(ANSWERS, self.carry.ask(&address, &question)).await {
                     Ok(Ok(answer)) => {
                         self.silent.lock().remove(&address);
@@ -257,13 +247,13 @@ impl NodeShares {
         tracing::warn!(target: "relevo::cluster", address, why, "a node does not answer about shared limits");
     }
 
-    /// A number that rises also after a restart, and the time.
-    fn next_number(&self) -> (u64, u64) {
+    /// A number that rises, also after a restart.
+    fn next_number(&self) -> u64 {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let number = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let raise = |last: u64| Some(number.max(last.saturating_add(1)));
         let before = self.number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raise).unwrap_or(0);
-        (number.max(before.saturating_add(1)), u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        number.max(before.saturating_add(1))
     }
 }
 

@@ -11,7 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use relevo_api::schedule;
 use relevo_mailkit::labels::Tag;
-use relevo_queue::{ItemId, Millis, StoreError};
+use relevo_queue::{EventPosition, HistoryError, ItemId, Millis, StoreError};
 use relevo_relay::emails::EmailFilter;
 use relevo_relay::sending::CancelFilter;
 use serde::{Deserialize, Serialize};
@@ -138,13 +138,17 @@ pub(super) async fn list(
     let filter = filter(&query, services.sending.now())?;
     let bounds = ListQuery { limit: query.limit, after: query.after }.bounds()?;
     let before = match bounds.after.as_str() {
-        "" => u64::MAX,
+        "" => EventPosition::newest(),
         after => position(&services, &caller.tenant, after).await?,
     };
     let found = services.emails.list(&caller.tenant, &filter, before, bounds.limit()).await;
-    let page = found.map_err(|error| unreadable(&error))?;
+    let page = found.map_err(|error| match error {
+        HistoryError::Store(error) => unreadable(&error),
+        HistoryError::Foreign | HistoryError::Pruned { .. } => unknown_position(),
+    })?;
     let data = page.emails.into_iter().map(EmailView::brief).collect();
-    Ok(Json(Page::with_cursor(data, page.next.map(|next| next.to_string()))))
+    let next = page.next.map(|next| next.to_string());
+    Ok(Json(Page::with_cursor(data, next).without(page.unavailable_shards)))
 }
 
 /// Shows a message: each recipient with its state, and everything that happened.
@@ -294,15 +298,17 @@ fn tag(text: &str) -> Tag {
 }
 
 /// The position in the log behind which a list goes on: a `next` cursor, or the id of a message.
-async fn position(services: &ApiServices, tenant: &str, after: &str) -> Result<u64, RequestError> {
-    if let Ok(cursor) = after.parse() {
-        return Ok(cursor);
+async fn position(services: &ApiServices, tenant: &str, after: &str) -> Result<EventPosition, RequestError> {
+    if let Some(position) = EventPosition::newest().parse(after) {
+        return Ok(position);
     }
-    let unknown =
-        || RequestError::invalid("after", "must be `next` of the page before, or the id of an email");
-    let id = after.parse().map_err(|_| unknown())?;
+    let id = after.parse().map_err(|_| unknown_position())?;
     let found = services.emails.position(tenant, id).await.map_err(|error| unreadable(&error))?;
-    found.ok_or_else(unknown)
+    found.ok_or_else(unknown_position)
+}
+
+fn unknown_position() -> RequestError {
+    RequestError::invalid("after", "must be `next` of the page before, or the id of an email")
 }
 
 fn email_id(id: &str) -> Result<ItemId, RequestError> {

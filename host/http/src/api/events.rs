@@ -6,7 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use relevo_queue::{EventError, ItemId, StoredEvent};
+use relevo_queue::{EventPage, EventPosition, HistoryError, ItemId, PlacedEvent, StoreError};
 use relevo_relay::emails::entry;
 use serde::Deserialize;
 
@@ -23,6 +23,8 @@ pub(super) struct EventsAnswer {
     events: Vec<relevo_mailkit::event::EventEntry>,
     /// For `after` of the next call.
     cursor: String,
+    /// Shards of a cluster that could not be asked. Their events follow when they answer again.
+    unavailable_shards: Option<Vec<u16>>,
 }
 
 /// Events in one answer, unless `limit` says less.
@@ -62,7 +64,11 @@ pub(super) async fn events(
     let query = error::query(query)?;
     let after = match query.after.as_deref() {
         Some("latest") => latest(&services, &caller.tenant).await?,
-        after => number("after", after, 0)?,
+        None | Some("") => EventPosition::oldest(),
+        Some(after) => {
+            let unknown = || RequestError::invalid("after", "must be the cursor of an answer, or `latest`");
+            EventPosition::oldest().parse(after).ok_or_else(unknown)?
+        }
     };
     let limit = number("limit", query.limit.as_deref(), 100)?;
     let limit = usize::try_from(limit).ok().filter(|n| (1..=MAX_EVENTS).contains(n));
@@ -70,13 +76,13 @@ pub(super) async fn events(
     let message = query.message.as_deref().map(str::parse).transpose();
     let message = message.map_err(|_| RequestError::invalid("message", "must be the id of a message"))?;
     let wait = wait(query.wait.as_deref())?;
-    let read = || read(&services, &caller.tenant, message, after, limit);
+    let read = || read(&services, &caller.tenant, message, &after, limit);
     let mut found = read().await?;
-    if found.is_empty()
+    if found.events.is_empty()
         && !wait.is_zero()
         && let Some(_counted) = services.polls.begin(&caller.tenant)
     {
-        found = follow::follow(&*services.events, after, wait, read).await?;
+        found = follow::follow(&*services.events, &after, wait, read).await?;
     }
     let body = answer(found, after).map_err(|error| {
         tracing::error!(%error, "events cannot be encoded");
@@ -87,45 +93,55 @@ pub(super) async fn events(
 
 /// `{"events":[...],"cursor":"..."}` with as many events as fit, and at least one if there are any.
 /// The cursor is for `after` of the next call; it is the one given when there is nothing new.
-fn answer(events: Vec<StoredEvent>, after: u64) -> serde_json::Result<Vec<u8>> {
-    let (mut json, mut cursor) = (br#"{"events":["#.to_vec(), after);
-    for stored in events {
-        let next = stored.cursor;
-        let entry = serde_json::to_vec(&entry(stored))?;
-        if cursor != after {
+fn answer(page: EventPage, after: EventPosition) -> serde_json::Result<Vec<u8>> {
+    let (mut json, mut position) = (br#"{"events":["#.to_vec(), after);
+    for (number, event) in page.events.into_iter().enumerate() {
+        let next = position.clone().at(&event);
+        let entry = serde_json::to_vec(&entry(event.stored, &next))?;
+        if number > 0 {
             if json.len() + entry.len() >= MAX_OCTETS {
                 break;
             }
             json.push(b',');
         }
         json.extend(entry);
-        cursor = next;
+        position = next;
     }
-    json.extend(format!(r#"],"cursor":"{cursor}"}}"#).into_bytes());
+    json.extend(format!(r#"],"cursor":"{position}""#).into_bytes());
+    if !page.unavailable_shards.is_empty() {
+        json.extend(br#","unavailable_shards":"#);
+        json.extend(serde_json::to_vec(&page.unavailable_shards)?);
+    }
+    json.push(b'}');
     Ok(json)
 }
 
-/// The cursor of the tenant's newest event.
-async fn latest(services: &ApiServices, tenant: &str) -> Result<u64, RequestError> {
-    let newest = services.events.events_before(tenant, u64::MAX, 1).await;
-    let newest = newest.map_err(|error| refusal(error.into()))?;
-    Ok(newest.first().map_or(0, |stored| stored.cursor))
+/// The position of the tenant's newest event.
+async fn latest(services: &ApiServices, tenant: &str) -> Result<EventPosition, RequestError> {
+    services.events.newest(tenant).await.map_err(|error| unreadable(&error))
 }
 
 async fn read(
     services: &ApiServices,
     tenant: &str,
     message: Option<ItemId>,
-    after: u64,
+    after: &EventPosition,
     limit: usize,
-) -> Result<Vec<StoredEvent>, RequestError> {
+) -> Result<EventPage, RequestError> {
     let Some(message) = message else {
-        return services.events.events(Some(tenant), after, limit).await.map_err(refusal);
+        return services.events.history(tenant, after, limit).await.map_err(refusal);
     };
-    let found = services.events.events_of(message, after, limit).await;
-    let mut found = found.map_err(|error| refusal(error.into()))?;
-    found.retain(|stored| stored.event.tenant == tenant);
-    Ok(found)
+    // Where there is one log, a position has no shards.
+    let has_shards = services.events.has_shards();
+    if !(if has_shards { after.is_of_shards() } else { after.is_alone() }) {
+        return Err(refusal(HistoryError::Foreign));
+    }
+    let shard = Some(message.shard()).filter(|_| has_shards);
+    let found = services.events.events_of(message, after.place(shard), limit).await;
+    let found = found.map_err(|error| unreadable(&error))?.into_iter();
+    let own = found.filter(|stored| stored.event.tenant == tenant);
+    let events = own.map(|stored| PlacedEvent { shard, stored }).collect();
+    Ok(EventPage { events, unavailable_shards: Vec::new() })
 }
 
 /// Seconds, such as `30s`.
@@ -138,16 +154,16 @@ fn wait(given: Option<&str>) -> Result<Duration, RequestError> {
     }
 }
 
-fn refusal(error: EventError) -> RequestError {
+fn refusal(error: HistoryError) -> RequestError {
     match error {
-        EventError::Pruned { oldest } => RequestError::Gone(format!(
-            "events up to this cursor are no longer kept; the oldest that can be read after is {oldest}"
-        )),
-        EventError::Store(error) => {
-            tracing::error!(%error, "the event log cannot be read");
-            RequestError::unavailable()
-        }
+        HistoryError::Store(error) => unreadable(&error),
+        gone @ (HistoryError::Pruned { .. } | HistoryError::Foreign) => RequestError::Gone(gone.to_string()),
     }
+}
+
+fn unreadable(error: &StoreError) -> RequestError {
+    tracing::error!(%error, "the event log cannot be read");
+    RequestError::unavailable()
 }
 
 fn number(name: &'static str, given: Option<&str>, default: u64) -> Result<u64, RequestError> {
@@ -161,24 +177,37 @@ fn number(name: &'static str, given: Option<&str>, default: u64) -> Result<u64, 
 mod tests {
     use relevo_mailkit::event::{Clicked, Event};
     use relevo_mailkit::labels::Labels;
-    use relevo_queue::NewEvent;
+    use relevo_queue::{NewEvent, StoredEvent};
     use serde_json::Value;
 
     use super::*;
 
-    fn clicked(cursor: u64, octets: usize) -> StoredEvent {
+    fn clicked(shard: Option<u16>, cursor: u64, octets: usize) -> PlacedEvent {
         let event = Event::Clicked(Clicked { url: "x".repeat(octets), count: 1, ..Clicked::default() });
-        StoredEvent {
-            cursor,
-            event: NewEvent { tenant: "acme".into(), at: 0, item: None, labels: Labels::default(), event },
-        }
+        let event = NewEvent { tenant: "acme".into(), at: 0, item: None, labels: Labels::default(), event };
+        PlacedEvent { shard, stored: StoredEvent { cursor, event } }
     }
 
     /// The number of events and the cursor.
     fn answered(octets: &[usize]) -> (usize, String) {
-        let events = (8..).zip(octets).map(|(cursor, octets)| clicked(cursor, *octets)).collect();
-        let json: Value = serde_json::from_slice(&answer(events, 7).unwrap()).unwrap();
+        let events = (8..).zip(octets).map(|(cursor, octets)| clicked(None, cursor, *octets)).collect();
+        let page = EventPage { events, unavailable_shards: Vec::new() };
+        let json: Value = serde_json::from_slice(&answer(page, EventPosition::alone(7)).unwrap()).unwrap();
+        assert!(json.get("unavailable_shards").is_none());
         (json["events"].as_array().unwrap().len(), json["cursor"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn cursors_of_a_cluster_have_a_place_in_each_shard() {
+        let events = vec![clicked(Some(2), 5, 1), clicked(Some(1), 7, 1), clicked(Some(2), 6, 1)];
+        let page = EventPage { events, unavailable_shards: vec![3] };
+        let after = EventPosition::oldest().parse("3.9").unwrap();
+        let json: Value = serde_json::from_slice(&answer(page, after).unwrap()).unwrap();
+        let cursors: Vec<&str> =
+            json["events"].as_array().unwrap().iter().map(|e| e["cursor"].as_str().unwrap()).collect();
+        assert_eq!(cursors, ["2.5-3.9", "1.7-2.5-3.9", "1.7-2.6-3.9"]);
+        assert_eq!(json["cursor"], "1.7-2.6-3.9");
+        assert_eq!(json["unavailable_shards"], serde_json::json!([3]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use relevo_queue::{EventLog, StoredEvent};
+use relevo_queue::{EventHistory, EventPage, EventPosition};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::RequestError;
@@ -62,22 +62,23 @@ impl Drop for LongPoll {
 
 /// Reads whenever the log has grown, until something is found or `wait` is over.
 pub(super) async fn follow<F>(
-    events: &dyn EventLog,
-    after: u64,
+    events: &dyn EventHistory,
+    after: &EventPosition,
     wait: Duration,
     read: impl Fn() -> F,
-) -> Result<Vec<StoredEvent>, RequestError>
+) -> Result<EventPage, RequestError>
 where
-    F: Future<Output = Result<Vec<StoredEvent>, RequestError>>,
+    F: Future<Output = Result<EventPage, RequestError>>,
 {
     let deadline = Instant::now() + wait;
-    let mut newest = after;
+    let (mut seen, mut found) = (after.clone(), EventPage::default());
     loop {
-        let Ok(grown) = timeout_at(deadline, events.wait_after(newest)).await else { return Ok(Vec::new()) };
-        newest = grown;
+        if timeout_at(deadline, events.wait_history(&mut seen)).await.is_err() {
+            return Ok(found);
+        }
         let next_look = Instant::now() + LOOK_INTERVAL;
-        let found = read().await?;
-        if !found.is_empty() {
+        found = read().await?;
+        if !found.events.is_empty() {
             return Ok(found);
         }
         sleep_until(next_look.min(deadline)).await;

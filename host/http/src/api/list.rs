@@ -54,7 +54,13 @@ impl Bounds {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = found.len() > limit;
         found.truncate(limit);
-        Page { object: "list", has_more, data: found.into_iter().map(view).collect(), next: None }
+        Page {
+            object: "list",
+            has_more,
+            data: found.into_iter().map(view).collect(),
+            next: None,
+            unavailable_shards: Vec::new(),
+        }
     }
 }
 
@@ -68,16 +74,25 @@ pub(crate) struct Page<V> {
     /// For `after` of the next page, where that is not the id of the last entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Shards of a cluster that could not be asked: what they have is missing here. A list of emails goes
+    /// on with it when they answer again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable_shards: Vec<u16>,
 }
 
 impl<V> Page<V> {
     /// A list that has one page.
     pub(crate) fn whole(data: Vec<V>) -> Self {
-        Self { object: "list", has_more: false, data, next: None }
+        Self::with_cursor(data, None)
     }
 
     /// A page behind which the list goes on at `next`.
     pub(crate) fn with_cursor(data: Vec<V>, next: Option<String>) -> Self {
-        Self { object: "list", has_more: next.is_some(), data, next }
+        Self { object: "list", has_more: next.is_some(), data, next, unavailable_shards: Vec::new() }
+    }
+
+    /// The same, without what these shards have.
+    pub(crate) fn without(self, unavailable_shards: Vec<u16>) -> Self {
+        Self { unavailable_shards, ..self }
     }
 }

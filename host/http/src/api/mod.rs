@@ -34,7 +34,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
-use relevo_queue::EventLog;
+use relevo_queue::EventHistory;
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::Clock;
@@ -76,7 +76,7 @@ pub struct ApiServices(Arc<SharedServices>);
 /// The services behind [`ApiServices`].
 pub struct SharedServices {
     settings: SettingsHandle,
-    events: Arc<dyn EventLog>,
+    events: Arc<dyn EventHistory>,
     templates: Templates,
     suppressions: Arc<Suppressions>,
     sending: Sending,
@@ -122,7 +122,7 @@ pub struct ApiParts {
     /// Keys and domains.
     pub settings: SettingsHandle,
     /// The event log.
-    pub events: Arc<dyn EventLog>,
+    pub events: Arc<dyn EventHistory>,
     /// Templates.
     pub templates: Templates,
     /// Lists of suppressed addresses.

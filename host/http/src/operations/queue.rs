@@ -87,6 +87,9 @@ struct SiteActedView {
     /// For `after` of the next request.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Shards that could not be asked: it was not done to what they have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable_shards: Vec<u16>,
 }
 
 /// What a recipient waits for.
@@ -132,7 +135,8 @@ async fn list(
     };
     let after = Some(bounds.after.as_str()).filter(|after| !after.is_empty());
     let found = services.queue.search(&filter, after, bounds.limit()).await.map_err(of_cursor)?;
-    Ok(Json(Page::with_cursor(found.messages, found.next.map(|id| id.to_string()))))
+    let page = Page::with_cursor(found.messages, found.next.map(|id| id.to_string()));
+    Ok(Json(page.without(found.unavailable_shards)))
 }
 
 async fn sites(
@@ -199,6 +203,7 @@ async fn act_on_site(
         count: acted.count,
         has_more: acted.next.is_some(),
         next: acted.next.map(|id| id.to_string()),
+        unavailable_shards: acted.unavailable_shards,
     }))
 }
 

@@ -21,7 +21,7 @@ use relevo_mailkit::classification::{
     Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
-use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
+use relevo_queue::{EmbeddedStore, EventHistory, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
@@ -203,7 +203,7 @@ fn settings() -> Settings {
 /// answer nothing.
 async fn control(
     directory: &std::path::Path,
-    events: &Arc<dyn EventLog>,
+    events: &Arc<dyn EventHistory>,
     settings: &SettingsHandle,
 ) -> (Templates, Arc<Suppressions>, Statistics, Webhooks, AdminServices, Arc<Tenants>) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
@@ -323,7 +323,7 @@ impl World {
         let store = EmbeddedStore::open(directory.path(), config).unwrap();
         let settings = SettingsHandle::new(settings());
         let plugins = Arc::new(FakePlugins::default());
-        let events: Arc<dyn EventLog> = store.clone();
+        let events: Arc<dyn EventHistory> = store.clone();
         let tracking = TrackingEndpoint::new(
             settings.clone(),
             store.clone(),

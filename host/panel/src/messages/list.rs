@@ -80,6 +80,8 @@ struct ListPage {
     older: Option<String>,
     newest: String,
     mistake: Option<String>,
+    /// The messages of some shards are missing.
+    is_incomplete: bool,
 }
 
 pub(super) async fn page(
@@ -93,11 +95,10 @@ pub(super) async fn page(
     let found: Result<List<MessageRow>, Problem> = tenant.api.get(&path(&["emails"], &asked)).await;
     let (found, mistake) = match found {
         Ok(found) => (found, None),
-        Err(problem) if problem.is_about_input() => {
-            (List { data: Vec::new(), has_more: false, next: None }, Some(problem.message))
-        }
+        Err(problem) if problem.is_about_input() => (List::none(), Some(problem.message)),
         Err(problem) => return Err(problem),
     };
+    let is_incomplete = !found.unavailable_shards.is_empty();
     let older = found.next.filter(|_| found.has_more).map(|next| {
         let mut parameters = parameters.to_vec();
         parameters.push(("after", &next));
@@ -109,5 +110,5 @@ pub(super) async fn page(
     }
     let states = STATES.map(|state| (state, l.term("status", state))).to_vec();
     let newest = tenant.url(&["messages"], &parameters);
-    frame::page(&ListPage { f, query, states, rows: found.data, older, newest, mistake })
+    frame::page(&ListPage { f, query, states, rows: found.data, older, newest, mistake, is_incomplete })
 }

@@ -96,9 +96,7 @@ async fn shown(tenant: &TenantPage, query: EntriesQuery, v: Form) -> Result<List
     let found: Result<List<Entry>, Problem> = tenant.api.get(&query.api_path()).await;
     let (found, mistake) = match found {
         Ok(found) => (found, None),
-        Err(problem) if problem.is_about_input() => {
-            (List { data: Vec::new(), has_more: false, next: None }, Some(problem.message))
-        }
+        Err(problem) if problem.is_about_input() => (List::none(), Some(problem.message)),
         Err(problem) => return Err(problem),
     };
     let next = found.next.filter(|_| found.has_more).map(|next| {

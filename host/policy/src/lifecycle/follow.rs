@@ -75,8 +75,13 @@ impl Lifecycle {
 
 /// Follows the store until the plugins are gone.
 pub(super) async fn run(lifecycle: Weak<Lifecycle>) {
+    let mut changes = match lifecycle.upgrade() {
+        Some(lifecycle) => lifecycle.store.plugin_changes(),
+        None => return,
+    };
     loop {
-        tokio::time::sleep(INTERVAL).await;
+        // It may be told of a change, and looks now and then all the same.
+        let _ = tokio::time::timeout(INTERVAL, changes.next()).await;
         let Some(lifecycle) = lifecycle.upgrade() else { return };
         if let Err(error) = lifecycle.follow().await {
             tracing::warn!(%error, "plugins cannot be read from the store; those in use stay");

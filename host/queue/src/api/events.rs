@@ -1,10 +1,12 @@
 //! The event log's side of the seam.
 
 use async_trait::async_trait;
+use minicbor::{Decode, Encode};
 use relevo_mailkit::event::Event;
 use relevo_mailkit::labels::Labels;
 
 use super::{ItemId, ItemMeta, Millis, StoreError};
+use crate::record::EventRecord;
 
 /// An event to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +31,33 @@ impl NewEvent {
     }
 }
 
+/// As in the log.
+impl<C> Encode<C> for NewEvent {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let record = EventRecord::try_from(self).map_err(minicbor::encode::Error::message)?;
+        record.encode(encoder, ctx)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for NewEvent {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        EventRecord::decode(decoder, ctx)?.into_event().map_err(minicbor::decode::Error::message)
+    }
+}
+
 /// An event as stored. The cursor is the sequence of its commit and its place within it; unique,
 /// ascending.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StoredEvent {
     /// Where it stands in the log.
+    #[n(0)]
     pub cursor: u64,
     /// What it says.
+    #[n(1)]
     pub event: NewEvent,
 }
 

@@ -296,11 +296,14 @@ pub const MAX_PRIORITY: Priority = 9;
 pub const PRIORITY_STEP: Millis = 60 * 60 * 1000;
 
 /// Names a delivery of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct DeliveryId {
     /// The item.
+    #[n(0)]
+    #[cbor(with = "super::cbor::item_id")]
     pub item: ItemId,
     /// Its number within the item.
+    #[n(1)]
     pub number: u32,
 }
 
@@ -311,28 +314,39 @@ impl fmt::Display for DeliveryId {
 }
 
 /// A delivery as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Delivery {
     /// Its name.
+    #[n(0)]
     pub id: DeliveryId,
     /// As in [`NewDelivery`].
+    #[n(1)]
     pub key: QueueKey,
     /// All of them, settled ones too.
+    #[n(2)]
     pub recipients: Vec<Recipient>,
     /// When the next attempt is due.
+    #[n(3)]
     pub due_at: Millis,
     /// As in [`NewDelivery`].
+    #[n(4)]
     pub priority: Priority,
     /// Not due until released.
+    #[n(5)]
     pub held: bool,
     /// Why a plugin holds it, until it is released. Not for its sender.
+    #[n(6)]
     pub hold_reason: Option<String>,
     /// Attempts so far.
+    #[n(7)]
     pub attempts: u32,
     /// What the last one found; of several recipients, the worst.
+    #[n(8)]
     pub last: Option<LastAttempt>,
     /// What was learnt about single recipients that are pending or not reported yet, by index,
     /// where it is not `last`.
+    #[n(9)]
     pub reasons: Vec<(u32, LastAttempt)>,
 }
 

@@ -187,5 +187,5 @@ impl Checkpoint {
 
 /// Whether a counter is of this directory alone.
 fn is_local(key: &[u8]) -> bool {
-    [index::STORE, index::EPOCH, index::APPLIED].iter().any(|name| name.as_bytes() == key)
+    [index::STORE, index::EPOCH, index::APPLIED, index::APPLIED_SUM].iter().any(|name| name.as_bytes() == key)
 }

@@ -4,6 +4,7 @@
 //! before anybody is told that they are durable, and whoever takes the shard over reads the log into
 //! an ordinary store. See `DESIGN.md`, "The replicated log".
 
+pub(crate) mod anew;
 pub(crate) mod bind;
 pub(crate) mod capture;
 pub(crate) mod checkpoint;

@@ -12,8 +12,9 @@ use super::replay;
 use crate::OpenError;
 use crate::disk::Disk;
 use crate::generation;
-use crate::index::{self, Index, IndexError, Tables};
+use crate::index::{self, ITEMS, Index, IndexError, Tables};
 use crate::layout::{DirectoryLock, Layout};
+use crate::logged::put_applied;
 use crate::record::{BlobLocation, ItemRecord};
 use crate::recover;
 use crate::segment::Segments;
@@ -53,18 +54,35 @@ pub(crate) fn rebuild(
     let mut writer = recover::open_alone(root, disk, config, lock)?;
     let state = Arc::new(LogState::default());
     let mut log = LogWriter::take_over(binding, state.clone(), writer.inner.id).map_err(log_error)?;
-    let fence = log.last;
+    let (fence, sum) = (log.last, log.sum);
     log.checkpoint = Some(Checkpoint::new(fence));
     writer.bind(log, Some(state));
     let mark = || -> Result<(), IndexError> {
         let txn = writer.inner.index.write()?;
-        Tables::open(&txn)?.meta.insert(index::APPLIED, fence)?;
+        put_applied(&txn, fence, sum)?;
         Ok(txn.commit()?)
     };
     writer.inner.index.guard(mark).map_err(unreadable)?;
     while writer.checkpoint_step().map_err(unreadable)? {}
     writer.inner.index.close();
     Ok(writer.log.map_or(0, |log| log.checkpointed))
+}
+
+/// How many messages the directory has whose ids name another shard.
+pub(crate) fn items_outside(root: &Path, disk: &Arc<dyn Disk>, shard: u16) -> Result<u64, OpenError> {
+    let layout = Layout::new(root);
+    let (index, _) = generation::open_index(disk, &layout)?;
+    let count = || -> Result<u64, IndexError> {
+        let mut outside = 0;
+        for row in index.read()?.open_table(ITEMS)?.iter()? {
+            // An id is the time in six octets, then what names the shard.
+            outside += u64::from(row?.0.value().get(6..8) != Some(&shard.to_be_bytes()));
+        }
+        Ok(outside)
+    };
+    let counted = index.guard(count);
+    index.close();
+    counted.map_err(|e| OpenError::Index { path: layout.index(), why: format!("{e:?}") })
 }
 
 /// Makes the directory one without a log. Whatever the log has stays in it.
@@ -74,7 +92,10 @@ pub(crate) fn leave(root: &Path, disk: &Arc<dyn Disk>) -> Result<(), OpenError> 
     let (index, _) = generation::open_index(disk, &layout)?;
     let forget = || -> Result<(), IndexError> {
         let txn = index.write()?;
-        Tables::open(&txn)?.meta.remove(index::APPLIED)?;
+        let mut tables = Tables::open(&txn)?;
+        tables.meta.remove(index::APPLIED)?;
+        tables.meta.remove(index::APPLIED_SUM)?;
+        drop(tables);
         Ok(txn.commit()?)
     };
     index.guard(forget).map_err(unreadable)?;

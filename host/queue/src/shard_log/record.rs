@@ -9,7 +9,9 @@ use minicbor::{Decode, Encode};
 use crate::ItemId;
 use crate::shard_log::Seq;
 
-/// The first octet. It changes when the encoding does.
+/// The first octet. It changes with the meaning of a record, also when a field is added: a reader that
+/// skipped what it does not know would apply half of a change. Nodes of two versions run side by side
+/// during an upgrade, so a new version is read by one release and written by the next.
 const VERSION: u8 = 1;
 const CHECKSUM: usize = 4;
 /// HTML mail shrinks three to five times at this level, at some hundreds of megabytes a second.
@@ -183,6 +185,13 @@ impl ShardRecord {
         }
     }
 
+    /// The version of a record that a newer relay wrote; none: this one can read it, or it is damaged.
+    pub(crate) fn newer_version(seq: Seq, octets: &[u8]) -> Option<u8> {
+        let (content, sum) = octets.split_last_chunk::<CHECKSUM>()?;
+        let version = *content.first()?;
+        (checksum(seq, content) == u32::from_le_bytes(*sum) && version > VERSION).then_some(version)
+    }
+
     /// Divides it into records of at most `max` octets, about, before compression. All but the last go
     /// on.
     pub(crate) fn divide(self, max: usize) -> Vec<Self> {
@@ -238,6 +247,11 @@ fn unpack(packed: &[u8]) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("it is too large"));
     }
     Ok(plain)
+}
+
+/// The checksum that a record ends with.
+pub(crate) fn sum_of(octets: &[u8]) -> u64 {
+    octets.last_chunk::<CHECKSUM>().map_or(0, |sum| u32::from_le_bytes(*sum).into())
 }
 
 /// Covers the place, too: a record at a wrong place is damage.

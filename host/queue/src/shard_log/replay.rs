@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bind::{LogBinding, LogFailure, LogState, LogWriter};
-use super::record::{RowChange, ShardRecord};
+use super::record::{RowChange, ShardRecord, sum_of};
 use super::{LogBounds, LogError, Seq};
 use crate::OpenError;
 use crate::disk::Disk;
@@ -27,6 +27,7 @@ pub(crate) fn take_over(
     let away = |error: LogError| OpenError::Log { why: error.to_string() };
     let bounds = binding.runtime.block_on(binding.log.bounds()).map_err(away)?;
     let of_log = store_of(binding, bounds)?;
+    refuse_newer(binding, bounds)?;
     let (mut index, store) = match layout.read_mark(disk.as_ref())?.filter(|mark| mark.generation > 0) {
         Some(mark) if of_log.is_some_and(|store| store != mark.store) => {
             let why = format!(
@@ -39,6 +40,9 @@ pub(crate) fn take_over(
         None => begin(disk, layout, of_log)?,
     };
     let applied = check(layout, &index, bounds)?;
+    if let Some(seq) = other_record(layout, &index, binding, (applied, bounds))? {
+        return Err(OpenError::OtherHistory { path: layout.root().to_path_buf(), seq });
+    }
     if of_log.is_some() && applied + 1 < bounds.first {
         tracing::info!(
             directory = %layout.root().display(),
@@ -53,7 +57,8 @@ pub(crate) fn take_over(
     })?;
     let applied = index.guard(|| index.counter(index::APPLIED)).map_err(|e| unreadable(layout, &e))?;
     let first = if of_log.is_some() { bounds.first.max(applied + 1) } else { 1 };
-    let mut replay = Replay { disk, layout, index: &index, store, parts: Vec::new(), done: applied };
+    let mut replay =
+        Replay { disk, layout, index: &index, store, parts: Vec::new(), done: applied, sum: None };
     replay.run(&log, first)?;
     index.close();
     Ok(log)
@@ -72,14 +77,14 @@ pub(crate) fn read_whole(
     };
     let (index, store) = begin(disk, layout, Some(store))?;
     let log = LogWriter::to_read(binding, store, bounds);
-    let mut replay = Replay { disk, layout, index: &index, store, parts: Vec::new(), done: 0 };
+    let mut replay = Replay { disk, layout, index: &index, store, parts: Vec::new(), done: 0, sum: None };
     replay.run(&log, bounds.first)?;
     index.close();
     Ok(())
 }
 
 /// The store whose log it is; none: the log is new.
-fn store_of(binding: &LogBinding, bounds: LogBounds) -> Result<Option<u64>, OpenError> {
+pub(crate) fn store_of(binding: &LogBinding, bounds: LogBounds) -> Result<Option<u64>, OpenError> {
     if bounds.last == 0 {
         return Ok(None);
     }
@@ -89,6 +94,28 @@ fn store_of(binding: &LogBinding, bounds: LogBounds) -> Result<Option<u64>, Open
     let first = records.first().ok_or_else(|| damaged("the log has no record".into()))?;
     let record = ShardRecord::decode(first.seq, &first.octets);
     Ok(Some(record.map_err(|why| damaged(format!("record {}: {why}", first.seq)))?.store))
+}
+
+/// Refuses a log to which a newer relay writes, before its owner is fenced off for nothing: another node
+/// of its version takes it.
+fn refuse_newer(binding: &LogBinding, bounds: LogBounds) -> Result<(), OpenError> {
+    if bounds.last < bounds.first {
+        return Ok(());
+    }
+    let records = binding.runtime.block_on(binding.log.read(bounds.last, 1));
+    let records = records.map_err(|error| OpenError::Log { why: error.to_string() })?;
+    let last = records.first();
+    match last.and_then(|last| ShardRecord::newer_version(last.seq, &last.octets)) {
+        Some(version) => {
+            let why = format!(
+                "record {} has version {version}, which is not known: a newer relay wrote it, and takes the shard; \
+                 upgrade this node",
+                bounds.last
+            );
+            Err(OpenError::Log { why })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Makes an empty directory for the log's store, or for a new one.
@@ -148,6 +175,28 @@ fn check(layout: &Layout, index: &Index, bounds: LogBounds) -> Result<Seq, OpenE
     Err(OpenError::Log { why })
 }
 
+/// The record that the directory has last, if the log has another one in its place: it would take what
+/// follows there for what follows here.
+fn other_record(
+    layout: &Layout,
+    index: &Index,
+    binding: &LogBinding,
+    (applied, bounds): (Seq, LogBounds),
+) -> Result<Option<Seq>, OpenError> {
+    if applied < bounds.first || applied == 0 {
+        return Ok(None);
+    }
+    let own = index.guard(|| {
+        let meta = index.read()?.open_table(index::META)?;
+        Ok(meta.get(index::APPLIED_SUM)?.map(|value| value.value()))
+    });
+    let own = own.map_err(|error| unreadable(layout, &error))?;
+    let records = binding.runtime.block_on(binding.log.read(applied, 1));
+    let records = records.map_err(|error| OpenError::Log { why: error.to_string() })?;
+    let is_other = records.first().is_none_or(|record| own.is_some_and(|own| own != sum_of(&record.octets)));
+    Ok(is_other.then_some(applied))
+}
+
 /// The last record of a log that is in the directory; none: it never had one.
 pub(crate) fn applied(index: &Index) -> Result<Option<Seq>, IndexError> {
     index.guard(|| {
@@ -157,6 +206,9 @@ pub(crate) fn applied(index: &Index) -> Result<Option<Seq>, IndexError> {
 }
 
 fn unreadable(layout: &Layout, error: &IndexError) -> OpenError {
+    if matches!(error, IndexError::Full) {
+        return OpenError::Io { path: layout.index(), error: io::ErrorKind::StorageFull.into() };
+    }
     OpenError::Index { path: layout.index(), why: format!("{error:?}") }
 }
 
@@ -169,6 +221,8 @@ struct Replay<'a> {
     parts: Vec<ShardRecord>,
     /// The last record that was applied.
     done: Seq,
+    /// Its checksum; none: it was there before.
+    sum: Option<u64>,
 }
 
 impl Replay<'_> {
@@ -211,7 +265,7 @@ impl Replay<'_> {
         self.parts.push(record);
         if !goes_on {
             changes.append(&mut self.parts);
-            self.done = seq;
+            (self.done, self.sum) = (seq, Some(sum_of(octets)));
         }
         Ok(())
     }
@@ -243,6 +297,9 @@ impl Replay<'_> {
         let mut tables = Tables::open(&txn)?;
         rows.iter().try_for_each(|row| tables.apply(row))?;
         tables.meta.insert(index::APPLIED, self.done)?;
+        if let Some(sum) = self.sum {
+            tables.meta.insert(index::APPLIED_SUM, sum)?;
+        }
         drop(tables);
         Ok(txn.commit()?)
     }

@@ -23,8 +23,8 @@ use crate::shard_log::record::BodyPiece;
 use crate::spool::EmbeddedSpool;
 use crate::{
     Acted, Backlog, DeliveryId, DeliveryView, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
-    ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
-    ReportKey, Settlement, Spool, StoreError, Unreported,
+    ItemPage, ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats,
+    QueuedDelivery, ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
@@ -187,10 +187,11 @@ impl Queue for EmbeddedStore {
         .await
     }
 
-    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<ItemPage, StoreError> {
         self.read_with(move |inner| {
             let items = page(inner, after, max)?;
-            items.into_iter().map(|(id, record)| Ok(view(inner, id, record.meta)?)).collect()
+            let views = items.into_iter().map(|(id, record)| Ok(view(inner, id, record.meta)?));
+            views.collect::<Result<Vec<_>, StoreError>>().map(ItemPage::from)
         })
         .await
     }
@@ -228,7 +229,7 @@ impl Queue for EmbeddedStore {
             left -= step;
             tokio::task::yield_now().await;
         }
-        Backlog { keys: counts.into_keys(), is_truncated: more }
+        Backlog { keys: counts.into_keys(), is_truncated: more, ..Backlog::default() }
     }
 
     async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems {

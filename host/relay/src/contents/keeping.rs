@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Backlog, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease,
-    Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState,
-    ReportKey, Settlement, Spool, StoreError, Unreported,
+    Acted, Backlog, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemPage,
+    ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
+    RecipientState, ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 
 use super::kept::{KeptDelivery, KeptMessage, KeptMessages};
@@ -269,8 +269,12 @@ impl Queue for KeepingQueue {
         self.queue.item(item).await
     }
 
-    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<ItemPage, StoreError> {
         self.queue.list(after, max).await
+    }
+
+    async fn items_from(&self, first: ItemId, max: usize) -> Result<Vec<ItemView>, StoreError> {
+        self.queue.items_from(first, max).await
     }
 
     async fn act_on_domain(

@@ -116,8 +116,8 @@ impl Contents {
         match self.parts.kept.find(id).await {
             Ok(Some(kept)) if kept.meta.tenant == tenant => Ok(StoredMessage::kept(kept)),
             Ok(_) => {
-                let position = self.parts.emails.position(tenant, id).await.map_err(unreadable)?;
-                Err(position.map_or(ContentError::NotFound(id), |_| ContentError::Gone))
+                let is_known = self.parts.emails.is_known(tenant, id).await.map_err(unreadable)?;
+                Err(if is_known { ContentError::Gone } else { ContentError::NotFound(id) })
             }
             Err(error) => {
                 tracing::error!(%error, %id, "content that is kept cannot be read");

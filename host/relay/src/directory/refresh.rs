@@ -1,7 +1,7 @@
 //! Keeps the directory in step with its source.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
 
@@ -10,6 +10,8 @@ use crate::settings::SettingsHandle;
 
 /// How often the source is asked for its revision.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Between two readings, however many changes it is told of.
+const LEAST: Duration = Duration::from_millis(50);
 
 /// Reads a source when it has changed, and puts its entries in force.
 pub struct DirectoryRefresher {
@@ -61,12 +63,23 @@ impl DirectoryRefresher {
         Ok(())
     }
 
+    /// Reads what was changed. Whoever changes one entry after another makes it read half of the time
+    /// at most.
+    async fn follow(&self) -> Result<(), SourceError> {
+        let begun = Instant::now();
+        self.refresh().await?;
+        tokio::time::sleep(begun.elapsed().clamp(LEAST, INTERVAL)).await;
+        Ok(())
+    }
+
     /// Runs until it is dropped. `reload` reads the source whatever its revision is, because files
     /// of keys may have changed.
     pub async fn run(&self, reload: Arc<Notify>) {
+        let mut changes = self.source.changes();
         loop {
             let result = tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => self.refresh().await.map(drop),
+                () = changes.next() => self.follow().await,
                 () = reload.notified() => self.reload().await,
             };
             if let Err(error) = result {

@@ -10,7 +10,7 @@ use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::model::Algorithm;
 use relevo_store::{
     ApiKeyRecord, ControlStoreError, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord,
-    SuppressionSettings, TenantRecord, TrackingRecord,
+    StoreChanges, SuppressionSettings, TenantRecord, TrackingRecord,
 };
 
 use super::entries::bounded;
@@ -23,6 +23,11 @@ use crate::suppressions::{ComplaintScope, SuppressionOverrides};
 pub trait DirectorySource: Send + Sync {
     /// A number that grows with every change. Asked every few seconds, so it must be cheap.
     async fn revision(&self) -> Result<i64, SourceError>;
+
+    /// Tells of changes, where the source does.
+    fn changes(&self) -> StoreChanges {
+        StoreChanges::never()
+    }
 
     /// All entries, of one moment.
     async fn load(&self) -> Result<LoadedEntries, SourceError>;
@@ -69,6 +74,10 @@ impl StoreSource {
 impl DirectorySource for StoreSource {
     async fn revision(&self) -> Result<i64, SourceError> {
         Ok(self.store.directory_revision().await?)
+    }
+
+    fn changes(&self) -> StoreChanges {
+        self.store.directory_changes()
     }
 
     async fn load(&self) -> Result<LoadedEntries, SourceError> {

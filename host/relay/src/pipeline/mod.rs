@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_queue::{EventLog, ItemId, Millis, Queue, StoreError};
+use relevo_queue::{EventHistory, ItemId, Millis, Queue, StoreError};
 use tracing::{info, warn};
 
 mod authority;
@@ -46,7 +46,7 @@ pub struct Pipeline {
     /// Where accepted mail goes.
     pub queue: Arc<dyn Queue>,
     /// Where refusals and faults are written.
-    pub events: Arc<dyn EventLog>,
+    pub events: Arc<dyn EventHistory>,
     /// The sandbox, shared with the maker of copies.
     pub sandbox: Sandbox,
     /// Time.

@@ -158,7 +158,7 @@ mod tests {
         let mut elsewhere = submission(&world, ONE);
         elsewhere.envelope.recipients.push(forward("c@b.example"));
         assert!(world.pipeline.submit(elsewhere).await.is_err(), "another envelope");
-        assert_eq!(world.queue.list(None, 10).await.expect("a list").len(), 1);
+        assert_eq!(world.queue.list(None, 10).await.expect("a list").items.len(), 1);
     }
 
     #[tokio::test]
@@ -172,7 +172,7 @@ mod tests {
             world.pipeline.submit(submission(&world, ONE)),
         );
         assert_eq!(one.expect("accepted"), two.expect("accepted"));
-        assert_eq!(world.queue.list(None, 10).await.expect("a list").len(), 1);
+        assert_eq!(world.queue.list(None, 10).await.expect("a list").items.len(), 1);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 mod sites;
 mod views;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use relevo_delivery::{DeliveryHandle, RecipientWait};
@@ -114,6 +115,17 @@ pub struct FoundMessages {
     /// Where to go on: after this id. None: there is nothing more. A search looks at a bounded
     /// number of messages, so it may find none and go on.
     pub next: Option<ItemId>,
+    /// Shards that could not be asked: what they have is missing.
+    pub unavailable_shards: Vec<u16>,
+}
+
+/// A list of messages.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct MessageList {
+    /// Oldest first.
+    pub messages: Vec<MessageView>,
+    /// Shards that could not be asked: what they have is missing.
+    pub unavailable_shards: Vec<u16>,
 }
 
 /// The queue for operators. Cheap to clone.
@@ -142,9 +154,11 @@ impl QueueAdmin {
     ///
     /// # Errors
     /// `after` is no id, or the store's.
-    pub async fn list(&self, after: Option<&str>) -> Result<Vec<MessageView>, QueueAdminError> {
+    pub async fn list(&self, after: Option<&str>) -> Result<MessageList, QueueAdminError> {
         let after = after.map(parse).transpose()?;
-        Ok(self.queue.list(after, PAGE).await?.iter().map(MessageView::from).collect())
+        let page = self.queue.list(after, PAGE).await?;
+        let messages = page.items.iter().map(MessageView::from).collect();
+        Ok(MessageList { messages, unavailable_shards: page.unavailable_shards })
     }
 
     /// Up to `max` messages after an id, oldest first.
@@ -173,9 +187,11 @@ impl QueueAdmin {
         max: usize,
     ) -> Result<FoundMessages, QueueAdminError> {
         let (mut messages, mut next, mut read) = (Vec::new(), after, 0);
+        let mut away = BTreeSet::new();
         while messages.len() < max && read < SCAN {
             let found = self.queue.items_to(domain, next, LOOKS, max - messages.len()).await;
             next = found.next;
+            away.extend(found.unavailable_shards);
             read += found.items.len().max(1);
             let wanted =
                 found.items.into_iter().filter(|(_, of)| filter.tenant.as_ref().is_none_or(|t| t == of));
@@ -189,7 +205,7 @@ impl QueueAdmin {
                 break;
             }
         }
-        Ok(FoundMessages { messages, next })
+        Ok(FoundMessages { messages, next, unavailable_shards: away.into_iter().collect() })
     }
 
     async fn scan(
@@ -199,12 +215,17 @@ impl QueueAdmin {
         max: usize,
     ) -> Result<FoundMessages, QueueAdminError> {
         let (mut messages, mut next, mut read) = (Vec::new(), after, 0);
+        let mut away = BTreeSet::new();
+        let found = |messages, next, away: BTreeSet<u16>| {
+            Ok(FoundMessages { messages, next, unavailable_shards: away.into_iter().collect() })
+        };
         while messages.len() < max && read < SCAN {
             let page = self.queue.list(next, PAGE.min(SCAN - read)).await?;
-            if page.is_empty() {
-                return Ok(FoundMessages { messages, next: None });
+            away.extend(page.unavailable_shards);
+            if page.items.is_empty() {
+                return found(messages, None, away);
             }
-            for view in &page {
+            for view in &page.items {
                 (next, read) = (Some(view.id), read + 1);
                 messages.extend(self.found(view, filter));
                 if messages.len() == max {
@@ -212,8 +233,8 @@ impl QueueAdmin {
                 }
             }
         }
-        let more = !self.queue.list(next, 1).await?.is_empty();
-        Ok(FoundMessages { messages, next: next.filter(|_| more) })
+        let more = !self.queue.list(next, 1).await?.items.is_empty();
+        found(messages, next.filter(|_| more), away)
     }
 
     fn found(&self, view: &ItemView, filter: &MessageFilter) -> Option<FoundMessage> {

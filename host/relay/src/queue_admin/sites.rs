@@ -30,6 +30,9 @@ pub struct DomainsView {
     pub domains: usize,
     /// More waits than was looked at: counts are too low, and domains may be missing.
     pub truncated: bool,
+    /// Shards that could not be asked: what they have is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unavailable_shards: Vec<u16>,
 }
 
 /// What waits for a domain.
@@ -72,6 +75,8 @@ pub struct SiteActed {
     pub count: usize,
     /// Where to go on: after this id. None: it was done to all.
     pub next: Option<ItemId>,
+    /// Shards that could not be asked: it was not done to what they have.
+    pub unavailable_shards: Vec<u16>,
 }
 
 /// What waits for one domain, over all its queue keys.
@@ -111,7 +116,13 @@ impl QueueAdmin {
         for (domain, sum) in sums {
             data.push(self.domain_view(domain, sum, &suspensions).await);
         }
-        DomainsView { has_more: domains > data.len(), data, domains, truncated: backlog.is_truncated }
+        DomainsView {
+            has_more: domains > data.len(),
+            data,
+            domains,
+            truncated: backlog.is_truncated,
+            unavailable_shards: backlog.unavailable_shards,
+        }
     }
 
     async fn domain_view(
@@ -190,7 +201,8 @@ impl QueueAdmin {
             let act = Act { tenant: &tenant, actor, action: &verb, subject: domain, result: &result };
             self.audit.write(act).await;
         }
-        done.map(|()| SiteActed { count, next: found.next })
+        let unavailable_shards = found.unavailable_shards;
+        done.map(|()| SiteActed { count, next: found.next, unavailable_shards })
     }
 
     /// How many messages of each tenant it was done to, and the first error.

@@ -23,7 +23,7 @@ use relevo_fetch::Fetcher;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
-use relevo_queue::{EventLog, ItemId, Millis, NewEvent};
+use relevo_queue::{EventHistory, ItemId, Millis, NewEvent};
 
 use self::attachments::{Downloads, FetchSlots};
 use self::content::Content;
@@ -100,7 +100,7 @@ pub struct JsonAnswer {
 #[derive(Clone)]
 pub struct Sending {
     pipeline: Pipeline,
-    events: Arc<dyn EventLog>,
+    events: Arc<dyn EventHistory>,
     templates: Templates,
     suppressions: Arc<Suppressions>,
     fetcher: Fetcher,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use relevo_mailkit::event::{Canceled as CanceledEvent, Event, Rescheduled};
 use relevo_mailkit::labels::Tag;
 use relevo_mailkit::text::escaped;
-use relevo_queue::{Acted, ItemId, ItemView, Millis, NewEvent, OperatorAction, RecipientState};
+use relevo_queue::{Acted, ItemId, ItemView, Millis, NewEvent, OperatorAction, RecipientState, StoreError};
 
 use super::{MAX_ADDRESS, SendRefusal, Sending};
 use crate::clock::timestamp;
@@ -99,26 +99,68 @@ impl Sending {
     /// Another call of the tenant is under way; the store's. Messages before that are canceled.
     pub async fn cancel_all(&self, tenant: &str, filter: &CancelFilter) -> Result<Canceled, SendRefusal> {
         let Some(_alone) = self.cancellations.begin(tenant, "") else { return Err(SendRefusal::Busy) };
-        let last = filter.batch_id.map(|batch| batch.nth(MAX_MESSAGES));
-        let mut outcome = Canceled::default();
-        let mut after = filter.batch_id.map(|batch| batch.before());
+        match filter.batch_id {
+            Some(batch) => self.cancel_batch(tenant, batch, filter).await,
+            None => self.cancel_everywhere(tenant, filter).await,
+        }
+    }
+
+    /// The messages of a batch stand in a row.
+    async fn cancel_batch(
+        &self,
+        tenant: &str,
+        batch: ItemId,
+        filter: &CancelFilter,
+    ) -> Result<Canceled, SendRefusal> {
+        let (last, mut outcome, mut first) = (batch.nth(MAX_MESSAGES), Canceled::default(), batch);
+        loop {
+            let page = self.pipeline.queue.items_from(first, PAGE).await;
+            let page = page.map_err(|error| SendRefusal::stored(&error))?;
+            let Some(end) = page.last() else { return Ok(outcome) };
+            first = end.id.nth(1);
+            for item in page {
+                if item.id > last {
+                    return Ok(outcome);
+                }
+                self.cancel_if(tenant, filter, &item, &mut outcome).await?;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the whole queue. If a part of it cannot be read, the rest is canceled all the same.
+    async fn cancel_everywhere(&self, tenant: &str, filter: &CancelFilter) -> Result<Canceled, SendRefusal> {
+        let (mut outcome, mut after, mut away) = (Canceled::default(), None, Vec::new());
         loop {
             let page = self.pipeline.queue.list(after, PAGE).await;
             let page = page.map_err(|error| SendRefusal::stored(&error))?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|item| item.id);
-            for item in page {
-                if last.is_some_and(|last| item.id > last) {
-                    return Ok(outcome);
-                }
-                if item.meta.tenant == tenant && filter.concerns(&item) {
-                    self.cancel_one(&item, &mut outcome).await?;
-                }
-            }
-            if is_last {
-                return Ok(outcome);
+            away.extend(page.unavailable_shards);
+            let Some(last) = page.items.last() else { break };
+            after = Some(last.id);
+            for item in page.items {
+                self.cancel_if(tenant, filter, &item, &mut outcome).await?;
             }
             tokio::task::yield_now().await;
+        }
+        match away.first() {
+            None => Ok(outcome),
+            Some(shard) => {
+                let why = format!("the messages of shard {shard:04x} cannot be canceled now");
+                Err(SendRefusal::stored(&StoreError::Unavailable(why)))
+            }
+        }
+    }
+
+    async fn cancel_if(
+        &self,
+        tenant: &str,
+        filter: &CancelFilter,
+        item: &ItemView,
+        outcome: &mut Canceled,
+    ) -> Result<(), SendRefusal> {
+        match item.meta.tenant == tenant && filter.concerns(item) {
+            true => self.cancel_one(item, outcome).await,
+            false => Ok(()),
         }
     }
 
@@ -152,17 +194,17 @@ impl Sending {
     async fn messages_of(&self, tenant: &str, id: ItemId) -> Result<Vec<ItemView>, SendRefusal> {
         let name = id.to_string();
         let mut found = Vec::new();
-        let (mut after, mut count) = (id.before(), FIRST_PAGE);
+        let (mut first, mut count) = (id, FIRST_PAGE);
         loop {
-            let page = self.pipeline.queue.list(Some(after), count).await;
+            let page = self.pipeline.queue.items_from(first, count).await;
             let page = page.map_err(|error| SendRefusal::stored(&error))?;
             let is_of = |item: &ItemView| {
                 item.meta.tenant == tenant && (item.id == id || item.meta.labels.email_id == name)
             };
-            let before = found.len();
+            let (before, read) = (found.len(), page.len());
             found.extend(page.into_iter().take_while(is_of));
             match found.last() {
-                Some(last) if found.len() - before == count => after = last.id,
+                Some(last) if found.len() - before == read && read > 0 => first = last.id.nth(1),
                 _ => return Ok(found),
             }
             count = PAGE;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
-use relevo_queue::{EmbeddedStore, MailStore};
+use relevo_queue::{EmbeddedStore, EventHistory, MailStore, Queue};
 use relevo_relay::clock::{Clock, IdSource, RandomIds, SystemClock};
 use relevo_relay::contents::{KeepingQueue, KeptMessages};
 use relevo_relay::copies::Copies;
@@ -34,12 +34,20 @@ pub(crate) struct Base {
     pub(crate) queue: Arc<KeepingQueue>,
     /// What it keeps.
     pub(crate) kept: Arc<KeptMessages>,
+    /// What is shown and changed: the mail of all nodes.
+    pub(crate) all: AllMail,
     pub(crate) stages: Arc<dyn Stages>,
     /// What receivers' words mean.
     pub(crate) classifier: Arc<Classifier>,
     /// The stages behind the scheduler that intake and delivery share.
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The mail of all nodes where nodes ask each other, and else that of this node.
+pub(crate) struct AllMail {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) events: Arc<dyn EventHistory>,
 }
 
 impl Base {
@@ -53,7 +61,7 @@ impl Base {
     ) -> anyhow::Result<Option<Self>> {
         let (data_dir, config) = (parts.data_dir.clone(), parts.queue.clone());
         let mut stop = std::pin::pin!(stop);
-        let (store, ids, cluster): (Arc<dyn MailStore>, Arc<dyn IdSource>, _) = match &parts.cluster {
+        let (store, ids, mut cluster): (Arc<dyn MailStore>, Arc<dyn IdSource>, _) = match &parts.cluster {
             None => {
                 let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
                 (store, Arc::new(RandomIds), None)
@@ -92,14 +100,22 @@ impl Base {
         let (settings, kept) = (SettingsHandle::new(settings), Arc::new(KeptMessages::new(&parts.data_dir)));
         let min_free = parts.queue.min_free;
         let queue = KeepingQueue::new(store.clone(), kept.clone(), settings.clone(), clock.clone(), min_free);
+        let queue = Arc::new(queue);
+        let everywhere =
+            cluster.as_mut().map(|cluster| cluster.ask_others(queue.clone())).transpose()?.flatten();
+        let all = match everywhere {
+            Some(all) => AllMail { queue: all.clone(), events: all },
+            None => AllMail { queue: queue.clone(), events: store.clone() },
+        };
         Ok(Some(Self {
             parts,
             settings,
             store,
             ids,
             cluster,
-            queue: Arc::new(queue),
+            queue,
             kept,
+            all,
             stages,
             classifier,
             sandbox,

@@ -10,14 +10,20 @@ use relevo_cluster::host::{StoreHost, StoreHostConfig};
 use relevo_cluster::jetstream::JetStreamEngine;
 use relevo_cluster::limits::holder::Allotters;
 use relevo_cluster::limits::metrics::LimitMetrics;
+use relevo_cluster::limits::questions::TcpCarry;
 use relevo_cluster::limits::shares::NodeShares;
-use relevo_cluster::limits::tcp::{TcpCarry, serve};
-use relevo_cluster::limits::wire::ClusterSecret;
 use relevo_cluster::member::Member;
+use relevo_cluster::peers::client::Peers;
+use relevo_cluster::peers::metrics::PeerMetrics;
+use relevo_cluster::peers::server::PeerServer;
+use relevo_cluster::peers::store::ClusterStore;
 use relevo_cluster::postgres::PostgresEngine;
 use relevo_cluster::shards::Shards;
-use relevo_queue::Queue as _;
+use relevo_cluster::tcp::{Answers, serve};
+use relevo_cluster::wire::ClusterSecret;
+use relevo_queue::{Queue, QueueKey};
 use relevo_relay::clock::ShardIds;
+use relevo_relay::delivery::DeliveryHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -31,28 +37,49 @@ pub(crate) struct ClusterNode {
     pub(crate) shards: Arc<Shards>,
     pub(crate) member: Arc<Member>,
     engine: Arc<dyn Engine>,
+    host: Arc<StoreHost>,
     config: ClusterConfig,
     renewal: JoinHandle<()>,
+    peers: Option<ClusterPeers>,
 }
 
-/// Caps that the nodes of a cluster share.
+/// How nodes ask each other for messages.
+struct ClusterPeers {
+    store: Arc<ClusterStore>,
+    server: Arc<PeerServer>,
+    metrics: PeerMetrics,
+}
+
+/// What the nodes of a cluster ask each other for: slices of caps that they share, and messages.
 pub(super) struct SharedLimits {
     pub(super) shares: Arc<NodeShares>,
     allotters: Arc<Allotters>,
+    peers: (Arc<ClusterStore>, Arc<PeerServer>),
     listener: TcpListener,
     secret: ClusterSecret,
 }
 
 impl SharedLimits {
-    /// Hands out and asks for slices until it is dropped.
+    /// Asks and answers other nodes until it is dropped.
     pub(super) async fn run(self) {
-        tokio::join!(self.shares.run(), serve(self.listener, self.secret, self.shares.clone()));
+        let (store, server) = self.peers;
+        let answers = Answers { slices: self.shares.clone(), stores: server };
+        tokio::join!(self.shares.run(), store.run(), serve(self.listener, self.secret, answers));
+    }
+
+    /// Ends backoff of messages that another node makes due.
+    pub(super) fn retrying(&self, delivery: DeliveryHandle) {
+        self.peers.1.ends_waits_by(Arc::new(move |keys: &[QueueKey]| delivery.reset_backoff(keys)));
     }
 
     /// To give up at a stop what it holds.
     pub(super) fn allotters(&self) -> Arc<Allotters> {
         self.allotters.clone()
     }
+}
+
+fn secret(text: &str) -> anyhow::Result<ClusterSecret> {
+    ClusterSecret::new(text).context("[cluster] secret_file is too short")
 }
 
 impl Drop for ClusterNode {
@@ -91,10 +118,11 @@ impl ClusterNode {
             trim_at: config.trim_at,
         };
         let host = Arc::new(StoreHost::new(shards.clone(), engine.clone(), host));
-        let member = Arc::new(Member::new(engine.clone(), host, node));
+        let member = Arc::new(Member::new(engine.clone(), host.clone(), node));
         let running = member.clone();
         let renewal = tokio::spawn(async move { running.run().await });
-        let joined = Self { shards, member, engine, config: config.clone(), renewal };
+        let config = config.clone();
+        let joined = Self { shards, member, engine, host, config, renewal, peers: None };
         tracing::info!(shard = home, "waiting for the home of this node");
         while joined.shards.get(home).is_none() {
             if let Some(rival) = joined.member.rival() {
@@ -110,18 +138,39 @@ impl ClusterNode {
         Ok(joined)
     }
 
+    /// Shows what the node does with its shards.
+    pub(super) fn register_metrics(&self, registry: &mut Registry) {
+        relevo_cluster::metrics::register(registry, &self.member, self.host.metrics());
+    }
+
     /// Makes ids of the home.
     pub(crate) fn ids(&self) -> ShardIds {
         ShardIds(self.shards.home())
     }
 
-    /// What shares limits, if that is configured.
+    /// The mail of all nodes, if nodes ask each other. `local` is a queue over the shards of this node.
+    ///
+    /// # Errors
+    /// The secret is too short.
+    pub(super) fn ask_others(&mut self, local: Arc<dyn Queue>) -> anyhow::Result<Option<Arc<ClusterStore>>> {
+        let Some(config) = &self.config.limits else { return Ok(None) };
+        let (secret, metrics) = (secret(&config.secret)?, PeerMetrics::default());
+        let peers = Arc::new(Peers::new(self.member.clone(), secret, metrics.clone()));
+        let store = Arc::new(ClusterStore::new(self.shards.clone(), local.clone(), peers));
+        let server = Arc::new(PeerServer::new(self.shards.clone(), local, metrics.clone()));
+        self.peers = Some(ClusterPeers { store: store.clone(), server, metrics });
+        Ok(Some(store))
+    }
+
+    /// What asks and answers other nodes, if that is configured.
     ///
     /// # Errors
     /// Nobody can listen there, or there is no randomness.
     pub(super) async fn limits(&self, registry: &mut Registry) -> anyhow::Result<Option<SharedLimits>> {
-        let Some(config) = &self.config.limits else { return Ok(None) };
-        let secret = ClusterSecret::new(&config.secret).context("[cluster] secret_file is too short")?;
+        let (Some(config), Some(peers)) = (&self.config.limits, &self.peers) else { return Ok(None) };
+        let secret = secret(&config.secret)?;
+        peers.metrics.register(registry);
+        let peers = (peers.store.clone(), peers.server.clone());
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("[cluster] cannot listen on {}", config.listen))?;
         let mut run = [0; 8];
@@ -131,7 +180,7 @@ impl ClusterNode {
         let allotters = Arc::new(Allotters::new(self.engine.leases(), node, &config.address, &run));
         let carry = Arc::new(TcpCarry::new(secret.clone()));
         let shares = Arc::new(NodeShares::new(allotters.clone(), carry, LimitMetrics::register(registry)));
-        Ok(Some(SharedLimits { shares, allotters, listener, secret }))
+        Ok(Some(SharedLimits { shares, allotters, peers, listener, secret }))
     }
 
     /// Closes all shards and gives them up, so that others need not wait for the leases to lapse.

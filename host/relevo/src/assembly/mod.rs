@@ -101,6 +101,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
     let expiry = CertificateExpiry::register(&mut registry);
+    if let Some(cluster) = &base.cluster {
+        cluster.register_metrics(&mut registry);
+    }
     let (control_store, directory) = open_directory(&base).await?;
     let (events, clock): (Arc<dyn EventLog>, _) = (base.store.clone(), base.clock.clone());
     let data_dir = &base.parts.data_dir;
@@ -125,6 +128,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         None => prepared,
     };
     let delivery = prepared.handle();
+    if let Some(limits) = &shared_limits {
+        limits.retrying(delivery.clone());
+    }
     let returns = returns(&base, (resolve, lookups.clone()), delivery.clone(), &mut registry);
     let quotas = open_quotas(&base, &control_store).await;
     let templates = templates(&base, &control_store);
@@ -178,7 +184,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let tenants = tenants(&base, &control_store, &directory, &admin);
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
-    let (settings, events_of) = (base.settings.clone(), base.store.clone());
+    let (settings, events_of) = (base.settings.clone(), base.all.events.clone());
     let api = ApiServices::new(ApiParts {
         settings,
         events: events_of,
@@ -218,7 +224,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the rules of suppression", rules.run());
     let allotters = shared_limits.as_ref().map(SharedLimits::allotters);
     if let Some(limits) = shared_limits {
-        tasks.spawn("the slices of shared limits", limits.run());
+        tasks.spawn("what other nodes are asked and answered", limits.run());
     }
     if let Some(others) = others {
         tasks.spawn("the readers of shards that were taken over", others.run());
@@ -229,6 +235,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("webhooks", async move { webhooks.run().await });
     let reread = reread_directory.clone();
+    let told = control_store.clone();
+    tasks.spawn("the listener for changes of the store", async move { told.listen().await });
     tasks.spawn("the directory of the store", async move { directory.run(reread).await });
     spawn_writers(&mut tasks, &keys, &quotas, audit, base.parts.events.audit_retention);
     let shaping = shaping_keeper(&base, &control_store, &delivery);
@@ -378,8 +386,8 @@ fn pipeline(
 ) -> Pipeline {
     let delivery = delivery.clone();
     Pipeline {
-        queue: base.queue.clone(),
-        events: base.store.clone(),
+        queue: base.all.queue.clone(),
+        events: base.all.events.clone(),
         sandbox: base.sandbox.clone(),
         clock: base.clock.clone(),
         ids: base.ids.clone(),
@@ -395,10 +403,10 @@ fn pipeline(
 /// Reads the content of messages.
 fn contents(base: &Base) -> Contents {
     Contents::new(ContentsParts {
-        queue: base.queue.clone(),
+        queue: base.all.queue.clone(),
         kept: base.kept.clone(),
         copies: base.copies(None),
-        emails: Emails::new(base.store.clone()),
+        emails: Emails::new(base.all.events.clone()),
         sandbox: base.sandbox.clone(),
     })
 }
@@ -411,8 +419,8 @@ fn returns(
     registry: &mut Registry,
 ) -> Arc<Returns> {
     Arc::new(Returns::new(ReturnParts {
-        queue: base.store.clone(),
-        events: base.store.clone(),
+        queue: base.all.queue.clone(),
+        events: base.all.events.clone(),
         sandbox: base.sandbox.clone(),
         resolve,
         look_up,
@@ -428,7 +436,7 @@ fn returns(
 async fn suppressions(base: &Base, store: &Arc<ControlStore>) -> anyhow::Result<Arc<Suppressions>> {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
     let topics = Topics::new(store.clone(), clock.clone(), ids.clone());
-    let opened = Suppressions::open(store.clone(), base.store.clone(), clock, ids, topics).await?;
+    let opened = Suppressions::open(store.clone(), base.all.events.clone(), clock, ids, topics).await?;
     let suppressions = Arc::new(opened);
     let filled = suppressions.clone();
     tokio::spawn(async move { filled.fill().await });
@@ -460,8 +468,8 @@ fn statistics_reader(
 fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
     TrackingEndpoint::new(
         base.settings.clone(),
-        base.store.clone(),
-        base.store.clone(),
+        base.all.queue.clone(),
+        base.all.events.clone(),
         base.clock.clone(),
         TrackingMetrics::register(registry),
     )

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use relevo_cluster::member::Member;
 use relevo_http::inbox::Inbox;
 use relevo_http::{
     AdminServices, ApiServices, HttpMetrics, HttpServices, OperationsServices, PanelAccess, Readiness,
@@ -93,7 +94,7 @@ pub(super) fn http_services(
         unsubscribe,
         operations: OperationsServices {
             settings: base.settings.clone(),
-            ready: readiness(&queue, tasks),
+            ready: readiness(&queue, tasks, base.cluster.as_ref().map(|cluster| cluster.member.clone())),
             encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
             metrics_keys: config.metrics_keys.clone(),
             delivery: Some(delivery.clone()),
@@ -124,18 +125,20 @@ pub(super) fn control(
         audit: plugins.audit.clone(),
         suppressions,
         plugins,
+        member: base.cluster.as_ref().map(|cluster| cluster.member.clone()),
     }
 }
 
 /// The queue as operators see and change it.
 fn queue_admin(base: &Base, audit: &Arc<AuditLog>, delivery: &DeliveryHandle) -> QueueAdmin {
-    QueueAdmin::new(base.queue.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
+    QueueAdmin::new(base.all.queue.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
 }
 
-fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch) -> Readiness {
+fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch, member: Option<Arc<Member>>) -> Readiness {
     let queue = queue.clone();
-    Arc::new(move || match tasks.ended() {
-        Some(task) => Err(format!("{task} has ended")),
-        None => queue.ready().map_err(|error| error.to_string()),
+    Arc::new(move || match (tasks.ended(), member.as_ref().and_then(|member| member.hindrance())) {
+        (Some(task), _) => Err(format!("{task} has ended")),
+        (None, Some(why)) => Err(why),
+        (None, None) => queue.ready().map_err(|error| error.to_string()),
     })
 }

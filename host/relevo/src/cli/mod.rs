@@ -16,6 +16,7 @@ mod secrets;
 mod send;
 mod shaping;
 mod store;
+mod store_transfer;
 mod suppression;
 mod tls;
 mod user;
@@ -30,6 +31,7 @@ pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand}
 pub(crate) use send::SendArgs;
 pub(crate) use shaping::{ShapingArgs, ShapingCommand, WarmupArgs, WarmupCommand};
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
+pub(crate) use store_transfer::{StoreTransferArgs, StoreTransferCommand};
 pub(crate) use suppression::{SuppressionArgs, SuppressionCommand, UndoArgs};
 pub(crate) use tls::{TlsArgs, TlsCommand};
 pub(crate) use user::{UserArgs, UserCommand};
@@ -108,6 +110,14 @@ pub(crate) enum CliCommand {
     Cluster(ClusterArgs),
     /// The log of a node's shard: compare it, write it anew, leave it.
     Shard(ShardArgs),
+    /// The store of control-plane data as a file: move it to another database, or keep it as a backup.
+    ///
+    /// An export has everything that the store has: tenants, domains, keys and users, templates,
+    /// suppressions, webhooks, plugins, statistics and the audit log; and of the data directory what
+    /// belongs to them: private keys of domains (`dkim`), `tracking.key` and `scram.key`. It has
+    /// secrets, so it is made for its owner alone (mode 0600). Mail and events are not in it. Run it as
+    /// the relay's user.
+    Store(StoreTransferArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
     /// With --config and while no relay runs on its data directory, the command does it there

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use relevo_cluster::engine::ShardId;
 use relevo_cluster::jetstream::JetStreamConfig;
-use relevo_cluster::limits::wire::ClusterSecret;
 use relevo_cluster::member::NodeName;
+use relevo_cluster::wire::ClusterSecret;
 use relevo_store::StoreUrl;
 use url::Url;
 
@@ -42,11 +42,11 @@ pub(crate) struct ClusterConfig {
     pub(crate) node: NodeName,
     pub(crate) trim_at: u64,
     pub(crate) engine: EngineConfig,
-    /// None: each node counts for itself.
+    /// None: each node counts for itself, and shows its own messages.
     pub(crate) limits: Option<SharedLimitsConfig>,
 }
 
-/// How nodes ask each other for slices of limits.
+/// How nodes ask each other for slices of limits and for messages.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SharedLimitsConfig {
     pub(crate) listen: SocketAddr,
@@ -100,7 +100,9 @@ pub(crate) fn cluster(d: &mut Document<'_>, file: &File, store: &StoreUrl) -> Op
     };
     let limits = limits(d, s, address.and_then(|at| Url::parse(&at.value).ok()));
     let home = s.shard.value().and_then(|shard| ShardId::try_from(shard).ok())?;
-    let node = NodeName { name: node?, address: address?.value.trim_end_matches('/').to_owned(), home };
+    let address = address?.value.trim_end_matches('/').to_owned();
+    let peer_address = limits.as_ref().map(|limits| limits.address.clone());
+    let node = NodeName { name: node?, address, peer_address, home };
     Some(ClusterConfig { node, trim_at: s.trim_at.or(TRIM_AT), engine, limits })
 }
 
@@ -126,12 +128,14 @@ fn limits(
             None
         }
         (None, Some(at)) => {
-            d.mistake(at.span, "needs `listen`, where nodes ask each other for slices of limits");
+            d.mistake(
+                at.span,
+                "needs `listen`, where nodes ask each other for slices of limits and for messages",
+            );
             None
         }
         (None, None) => {
-            let message =
-                "has no `listen` and `secret_file`: each node counts connections and rates for itself";
+            let message = "has no `listen` and `secret_file`: each node counts connections and rates for itself, and shows the messages of its own shards only";
             d.warn(s.span, message);
             None
         }

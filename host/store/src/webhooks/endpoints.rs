@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{reading, writing};
-use crate::{ControlStore, ControlStoreError};
+use crate::{ControlStore, ControlStoreError, StoreChanges, StoreSubject};
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +114,11 @@ pub trait WebhookEndpointStore: Send + Sync {
 
     /// Returns true if other processes may write to the same store.
     fn is_shared(&self) -> bool;
+
+    /// Tells of changes, where the database does.
+    fn webhook_endpoint_changes(&self) -> StoreChanges {
+        StoreChanges::never()
+    }
 }
 
 const COLUMNS: &str =
@@ -291,6 +296,10 @@ impl WebhookEndpointStore for ControlStore {
                 .await?;
             done.rows_affected() > 0
         })
+    }
+
+    fn webhook_endpoint_changes(&self) -> StoreChanges {
+        self.changes(StoreSubject::Webhooks)
     }
 
     fn is_shared(&self) -> bool {

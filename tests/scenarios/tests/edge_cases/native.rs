@@ -21,7 +21,7 @@ use relevo_http::{
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::testing::TestQueue;
-use relevo_queue::{EventLog, ItemId, Millis};
+use relevo_queue::{EventHistory, EventLog, ItemId, Millis};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, IdSource};
@@ -175,7 +175,7 @@ async fn api(
     let store = Arc::new(ControlStore::open(&StoreUrl::File(folder.join("control.sqlite"))).await.unwrap());
     let (ids, time): (Arc<dyn IdSource>, Arc<dyn Clock>) =
         (Arc::new(CountedIds(AtomicU8::new(0))), clock.clone());
-    let events: Arc<dyn EventLog> = queue.clone();
+    let events: Arc<dyn EventHistory> = queue.clone();
     let topics = Topics::new(store.clone(), time.clone(), ids.clone());
     let opened =
         Suppressions::open(store.clone(), events.clone(), time.clone(), ids.clone(), topics).await.unwrap();

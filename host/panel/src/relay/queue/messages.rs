@@ -63,6 +63,8 @@ struct WaitingPage {
     oldest: String,
     next: Option<String>,
     mistake: Option<String>,
+    /// The messages of some shards are missing.
+    is_incomplete: bool,
 }
 
 pub(super) async fn page(page: OperatorPage, Query(query): Query<WaitingQuery>) -> Result<Response, Problem> {
@@ -71,11 +73,10 @@ pub(super) async fn page(page: OperatorPage, Query(query): Query<WaitingQuery>) 
     let found: Result<List<WaitingMessage>, Problem> = page.api.get(&path(&["queue"], &asked)).await;
     let (found, mistake) = match found {
         Ok(found) => (found, None),
-        Err(problem) if problem.is_about_input() => {
-            (List { data: Vec::new(), has_more: false, next: None }, Some(problem.message))
-        }
+        Err(problem) if problem.is_about_input() => (List::none(), Some(problem.message)),
         Err(problem) => return Err(problem),
     };
+    let is_incomplete = !found.unavailable_shards.is_empty();
     let next = found.next.filter(|_| found.has_more).map(|next| {
         let mut parameters = query.filters().to_vec();
         parameters.push(("after", &next));
@@ -88,5 +89,6 @@ pub(super) async fn page(page: OperatorPage, Query(query): Query<WaitingQuery>) 
     }
     let states = ["due", "waiting", "held"].map(|state| (state, f.l.find("wait", state).unwrap_or(state)));
     let oldest = page.url(&["queue", "messages"], &query.filters());
-    frame::page(&WaitingPage { f, states: states.to_vec(), rows: found.data, oldest, next, mistake, query })
+    let (states, rows) = (states.to_vec(), found.data);
+    frame::page(&WaitingPage { f, states, rows, oldest, next, mistake, is_incomplete, query })
 }

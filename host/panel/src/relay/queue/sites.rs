@@ -39,6 +39,8 @@ struct Waiting {
     has_more: bool,
     domains: u64,
     truncated: bool,
+    #[serde(default)]
+    unavailable_shards: Vec<u16>,
 }
 
 /// What waits for a domain.
