@@ -28,9 +28,9 @@ use crate::verdict::{Verdict, controls, judge};
 pub(crate) const SECTIONS: &str = "[queue]\nsegment_size = \"256KiB\"\ncompact_min_age = \"1s\"\nspool_memory = \"192KiB\"\n[events]\nretention = \"2s\"\n";
 /// From when a receiver has a copy until its acknowledgement is settled on disk: up to 400 ms of
 /// the slow receiver, and a commit, which on a busy machine may wait for others.
-const IN_FLIGHT: Duration = Duration::from_secs(2);
+pub(crate) const IN_FLIGHT: Duration = Duration::from_secs(2);
 /// For everything that was accepted to arrive.
-const DRAIN: Duration = Duration::from_secs(180);
+pub(crate) const DRAIN: Duration = Duration::from_secs(180);
 
 /// When to kill.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +66,10 @@ impl Aim {
 }
 
 /// The sink's news go to the ledger, and to the trigger.
-struct Watch {
-    ledger: Arc<Ledger>,
-    trigger: Arc<Trigger>,
-    connections: Arc<AtomicUsize>,
+pub(crate) struct Watch {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) trigger: Arc<Trigger>,
+    pub(crate) connections: Arc<AtomicUsize>,
 }
 
 impl Observer for Watch {
@@ -163,7 +163,7 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
 }
 
 /// Waits until the sink has read everything of a relay that is gone.
-fn settled(connections: &AtomicUsize) -> Result<()> {
+pub(crate) fn settled(connections: &AtomicUsize) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let began = Instant::now();
     while connections.load(Ordering::Relaxed) > 0 {

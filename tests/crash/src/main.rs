@@ -10,6 +10,7 @@ mod ledger;
 mod load;
 mod mail;
 mod options;
+mod outages;
 mod power;
 mod pulse;
 mod relay_log;
@@ -28,6 +29,7 @@ use anyhow::{Context, Result, ensure};
 use relevo_bench::process::file_system;
 
 use crate::options::{Options, Part, USAGE};
+use crate::verdict::Verdict;
 use crate::warm::Warm;
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn run() -> Result<()> {
             Part::Acknowledge => acknowledge::run(&binary, &directory)
                 .and_then(|()| acknowledge::failed_sync(&binary, &directory)),
             Part::Power => power(&binary, &directory, &warm, &options),
+            Part::Outages => outages(&binary, &directory, &warm, &options),
             Part::Kills => kills(&binary, &directory, &options),
             Part::Api => api(&binary, &directory, &options),
         };
@@ -89,6 +92,32 @@ fn power(binary: &Path, directory: &Path, warm: &Warm, options: &Options) -> Res
     println!("syncs taken for nothing because a write ran beside them: {}", shown.overlapped);
     ensure!(shown.control, "an index that was not synced any more was not found out: this part cannot fail");
     println!("negative control: an index that was not synced any more was found out");
+    Ok(())
+}
+
+fn outages(binary: &Path, directory: &Path, warm: &Warm, options: &Options) -> Result<()> {
+    if options.outages == 0 {
+        return Ok(());
+    }
+    if let Some(why) = outages::obstacle(directory) {
+        println!("SKIPPED outages: they need root, loop devices and ext4: {why}");
+        return Ok(());
+    }
+    let shown = outages::run(binary, directory, warm, options.outages, options.seed)?;
+    println!("outages                      {:>9}", options.outages);
+    report(&shown.verdict)?;
+    ensure!(shown.control, "a relay whose syncs do nothing was not found out: this part cannot fail");
+    println!("negative control: a relay whose syncs do nothing was found out");
+    Ok(())
+}
+
+/// Prints what a run showed; fails if anything is wrong with it.
+fn report(verdict: &Verdict) -> Result<()> {
+    println!("{verdict}");
+    for violation in verdict.violations.iter().take(50) {
+        println!("{violation}");
+    }
+    ensure!(verdict.violations.is_empty(), "{} violations", verdict.violations.len());
     Ok(())
 }
 
@@ -120,11 +149,7 @@ fn kills(binary: &Path, directory: &Path, options: &Options) -> Result<()> {
     }
     println!("segments emptied             {:>9}", outcome.emptied);
     println!("attempts put off             {:>9}", outcome.put_off);
-    println!("{}", outcome.verdict);
-    for violation in outcome.verdict.violations.iter().take(50) {
-        println!("{violation}");
-    }
-    ensure!(outcome.verdict.violations.is_empty(), "{} violations", outcome.verdict.violations.len());
+    report(&outcome.verdict)?;
     ensure!(
         outcome.blind.is_empty(),
         "spoiled ledgers that were not found out, or nothing in them to be spoiled: {:?}",

@@ -9,8 +9,9 @@ usage: RELEVO=PATH relevo-crash [OPTIONS]
 
   --kills N        SIGKILLs under load, and half as many under requests of the API (200; 0: none)
   --images N       images of a loss of power (24; 0: none)
+  --outages N      losses of power of a file system (20; 0: none)
   --seed S         of messages, of when to kill, of what a loss of power leaves (from the clock)
-  --only PARTS     of acknowledge, power, kills, api, by comma
+  --only PARTS     of acknowledge, power, outages, kills, api, by comma
   --directory DIR  for the relays' files (target/crash)
   --keep           does not remove them afterwards";
 
@@ -21,6 +22,8 @@ pub(crate) enum Part {
     Acknowledge,
     /// Losses of power.
     Power,
+    /// Losses of power of a file system.
+    Outages,
     /// SIGKILLs.
     Kills,
     /// SIGKILLs under requests of the API.
@@ -31,6 +34,7 @@ pub(crate) enum Part {
 pub(crate) struct Options {
     pub(crate) kills: usize,
     pub(crate) images: usize,
+    pub(crate) outages: usize,
     pub(crate) seed: u64,
     pub(crate) parts: Vec<Part>,
     pub(crate) directory: PathBuf,
@@ -43,8 +47,9 @@ impl Options {
         let mut options = Self {
             kills: 200,
             images: 24,
+            outages: 20,
             seed,
-            parts: vec![Part::Acknowledge, Part::Power, Part::Kills, Part::Api],
+            parts: vec![Part::Acknowledge, Part::Power, Part::Outages, Part::Kills, Part::Api],
             directory: PathBuf::from("target/crash"),
             keep: false,
         };
@@ -54,6 +59,7 @@ impl Options {
             match arg.as_str() {
                 "--kills" => options.kills = value()?.parse().context("--kills")?,
                 "--images" => options.images = value()?.parse().context("--images")?,
+                "--outages" => options.outages = value()?.parse().context("--outages")?,
                 "--seed" => options.seed = value()?.parse().context("--seed")?,
                 "--only" => options.parts = value()?.split(',').map(part).collect::<Result<_>>()?,
                 "--directory" => options.directory = value()?.into(),
@@ -70,9 +76,10 @@ fn part(name: &str) -> Result<Part> {
     match name {
         "acknowledge" => Ok(Part::Acknowledge),
         "power" => Ok(Part::Power),
+        "outages" => Ok(Part::Outages),
         "kills" => Ok(Part::Kills),
         "api" => Ok(Part::Api),
-        _ => bail!("{name} is none of acknowledge, power, kills, api"),
+        _ => bail!("{name} is none of acknowledge, power, outages, kills, api"),
     }
 }
 

@@ -70,3 +70,14 @@ pub(crate) fn kill_at(to: &Path, call: &str, nth: u32) -> Vec<String> {
     let inject = ["-e".to_owned(), format!("inject={call}:signal=KILL:when={nth}")];
     tracer(to).into_iter().chain(options).chain(inject).collect()
 }
+
+/// The relay's syncs return at once, as if they were done.
+pub(crate) fn without_syncs(to: &Path) -> Vec<String> {
+    let syncs = "fsync,fdatasync,sync_file_range,msync";
+    let options = ["-s", "8", "-e"].map(str::to_owned).into_iter().chain([format!("trace={syncs}")]);
+    tracer(to)
+        .into_iter()
+        .chain(options)
+        .chain(["-e".to_owned(), format!("inject={syncs}:retval=0")])
+        .collect()
+}
