@@ -101,6 +101,7 @@ impl<'a> Bench<'a> {
                 Part::Edge => self.edge()?,
                 Part::Backlog => self.backlog()?,
                 Part::Receivers => self.report.receivers = Some(receivers()?),
+                Part::Cluster => self.cluster()?,
                 Part::Peers => self.peers()?,
             }
         }

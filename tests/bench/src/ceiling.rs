@@ -33,7 +33,7 @@ pub(crate) struct Ceiling {
 pub(crate) fn ceiling(scene: &Scene, duration: Duration) -> Result<Ceiling> {
     let before = process::cpu(std::process::id())?;
     let load = Load {
-        to: scene.smarthost(),
+        to: vec![scene.smarthost()],
         ledger: Arc::clone(&scene.ledger),
         messages: Arc::new([Message::new(PLAIN, 4096)]),
         only: None,

@@ -63,7 +63,8 @@ impl Group {
         parse(&fs::read_to_string(directory.join("cpu.stat"))?)
     }
 
-    fn pids(&self) -> Vec<u32> {
+    /// Those that run.
+    pub(crate) fn pids(&self) -> Vec<u32> {
         match &self.directory {
             Some(directory) => {
                 let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();

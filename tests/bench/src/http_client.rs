@@ -46,9 +46,28 @@ impl HttpClient {
         fields: &[(&str, &str)],
         json: &[u8],
     ) -> Result<HttpAnswer> {
+        self.send("POST", path, key, fields, json).await
+    }
+
+    /// A PATCH of JSON with an API key.
+    ///
+    /// # Errors
+    /// As for [`Self::post`].
+    pub async fn patch(&mut self, path: &str, key: &str, json: &[u8]) -> Result<HttpAnswer> {
+        self.send("PATCH", path, key, &[], json).await
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        key: &str,
+        fields: &[(&str, &str)],
+        json: &[u8],
+    ) -> Result<HttpAnswer> {
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {key}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {key}\r\n\
              {fields}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             json.len()
         );

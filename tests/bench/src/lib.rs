@@ -20,6 +20,7 @@ mod api;
 mod backlog;
 mod bench;
 mod ceiling;
+mod cluster;
 mod compare;
 mod dns;
 mod edge;

@@ -154,7 +154,7 @@ pub(crate) fn quiet(relay: &Relay) -> Result<()> {
 /// Small messages of one sender domain, as fast as they are taken.
 pub(crate) fn small(relay: &Relay, scene: &Scene, to: &Addresses, domain: &str, count: u64) -> Load {
     Load {
-        to: relay.smtp,
+        to: vec![relay.smtp],
         ledger: std::sync::Arc::clone(&scene.ledger),
         messages: std::sync::Arc::new([Message::new(domain, 4096)]),
         only: None,

@@ -4,16 +4,23 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use crate::sink::Behaviour;
 
 const LINE: &str = "It was a bright cold day in April and the clocks were striking thirteen.";
+/// Of a language, and different texts of them.
+const WORDS: usize = 4000;
+const TEXTS: usize = 2048;
 /// Links of the HTML part.
 const LINKS: usize = 8;
 
 /// A message of about `size` octets whose numbered places are filled in for every copy.
 pub struct Message {
     sender: String,
-    rest: String,
+    /// What follows the header fields, in turn.
+    rests: Vec<String>,
 }
 
 impl Message {
@@ -22,7 +29,19 @@ impl Message {
         let sender = format!("news@{domain}");
         let fixed = head(&sender, 0, "").len() + alternative(0).len();
         let rest = alternative(size.saturating_sub(fixed) / (LINE.len() + 2));
-        Self { sender, rest }
+        Self { sender, rests: vec![rest] }
+    }
+
+    /// The same with words at random, as mail of many people: it shrinks as text does, and one message
+    /// says nothing of another.
+    pub fn of_words(domain: &str, size: usize) -> Self {
+        let sender = format!("news@{domain}");
+        let fixed = head(&sender, 0, "").len() + alternative(0).len();
+        let lines = size.saturating_sub(fixed) / (LINE.len() + 2);
+        let mut rng = StdRng::seed_from_u64(1);
+        let words = words(&mut rng);
+        let rests = (0..TEXTS).map(|_| filled(lines, || line(&words, &mut rng))).collect();
+        Self { sender, rests }
     }
 
     /// For MAIL.
@@ -34,7 +53,10 @@ impl Message {
     /// dot.
     pub fn compose(&self, serial: u64, to: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(head(&self.sender, serial, to).as_bytes());
-        out.extend_from_slice(self.rest.as_bytes());
+        let turn = usize::try_from(serial).unwrap_or(0) % self.rests.len();
+        if let Some(rest) = self.rests.get(turn) {
+            out.extend_from_slice(rest.as_bytes());
+        }
         out.extend_from_slice(b".\r\n");
     }
 }
@@ -65,7 +87,8 @@ impl Attachment {
     pub fn pieces(&self, serial: u64, to: &str) -> impl Iterator<Item = String> {
         let head = head(&self.message.sender, serial, to);
         // The alternative becomes the first part of a mixed message.
-        let inner = self.message.rest.trim_start_matches("MIME-Version: 1.0\r\n");
+        let rest = self.message.rests.first().map_or("", String::as_str);
+        let inner = rest.trim_start_matches("MIME-Version: 1.0\r\n");
         let first = format!(
             "{head}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_m\"\r\n\r\n--=_m\r\n{inner}\
              --=_m\r\nContent-Type: application/octet-stream; name=\"report.bin\"\r\n\
@@ -81,6 +104,10 @@ impl Attachment {
 /// A text and an HTML part with links and this many lines of filling; a quarter of them text, as in
 /// most newsletters.
 fn alternative(lines: usize) -> String {
+    filled(lines, || LINE.to_owned())
+}
+
+fn filled(lines: usize, mut line: impl FnMut() -> String) -> String {
     let mut html = String::from("<!DOCTYPE html><html><body>\r\n");
     let mut text = String::new();
     for link in 0..LINKS {
@@ -88,15 +115,35 @@ fn alternative(lines: usize) -> String {
         let _ = write!(text, "Offer {link}: {url}\r\n");
         let _ = write!(html, "<p><a href=\"{url}\">Offer {link}</a></p>\r\n");
     }
-    text.push_str(&format!("{LINE}\r\n").repeat(lines / 4));
+    (0..lines / 4).for_each(|_| text.push_str(&(line() + "\r\n")));
     html.push_str("<p>\r\n");
-    html.push_str(&format!("{LINE}\r\n").repeat(lines - lines / 4));
+    (lines / 4..lines).for_each(|_| html.push_str(&(line() + "\r\n")));
     html.push_str("</p></body></html>\r\n");
     format!(
         "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"=_a\"\r\n\r\n\
          --=_a\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n\
          --=_a\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n--=_a--\r\n"
     )
+}
+
+/// Words of three to ten letters.
+pub(crate) fn words(rng: &mut StdRng) -> Vec<String> {
+    let mut word = || -> String {
+        let letters = rng.random_range(3..=10);
+        (0..letters).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+    };
+    std::iter::repeat_with(&mut word).take(WORDS).collect()
+}
+
+/// A line of them, about as long as the one that is always the same.
+pub(crate) fn line(words: &[String], rng: &mut StdRng) -> String {
+    let mut line = String::new();
+    while line.len() + 8 < LINE.len() {
+        let word = words.get(rng.random_range(0..words.len())).map_or("", String::as_str);
+        let _ = write!(line, "{word} ");
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Recipients: a letter that tells whose they are, a number, and one of the sink's domains.
@@ -158,6 +205,12 @@ mod tests {
             Message::new("a.test", size).compose(7, "r7@b.test", &mut out);
             assert!(out.len().abs_diff(size) < 200, "{} for {size}", out.len());
         }
+        let (words, mut texts) = (Message::of_words("a.test", 4 << 10), [Vec::new(), Vec::new()]);
+        for (serial, text) in (0..).zip(&mut texts) {
+            words.compose(serial, "r@b.test", text);
+            assert!(text.len().abs_diff(4 << 10) < 400, "{}", text.len());
+        }
+        assert_ne!(texts[0][600..], texts[1][600..]);
     }
 
     #[test]

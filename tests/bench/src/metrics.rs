@@ -59,6 +59,15 @@ impl Metrics {
         sums
     }
 
+    /// Those of several relays together.
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        for (name, value) in &other.0 {
+            *self.0.entry(name.clone()).or_default() += value;
+        }
+        self
+    }
+
     /// What was counted since `before`. Gauges are subtracted too and mean nothing here.
     pub fn since(&self, before: &Self) -> Self {
         Self(self.0.iter().map(|(name, v)| (name.clone(), v - before.get(name))).collect())

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::cluster::EngineKind;
+
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
   --only PART,...     throughput, large, queue, sites, tenants, plugins, api, edge, backlog, receivers,
-                      peers
-                      (default: all but receivers and peers; edge: where `wasmtime` is on the PATH)
+                      cluster, peers
+                      (default: all but receivers, cluster and peers; edge: where `wasmtime` is on the PATH)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
@@ -19,6 +21,10 @@ usage: RELEVO=PATH tests/bench/run [OPTIONS]
   --queued N          messages of the long queue (100000)
   --backlog N         messages for dead destinations beside which fresh mail flows (1000000)
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
+  --engine NAME       of the engines of a cluster only this: nats or postgres
+  --takeovers N,...   messages that wait when a node of a cluster dies (10000,100000); - for none
+  --nats FILE         the server (/tmp/relevo-cluster/nats-server, where tests/cluster/install puts it)
+  --takeovers-only    of the part `cluster` the takeovers alone
   --installed DIR     where peers are unpacked (target/bench/peers)
   --gateway FILE      the composition (target/edge/gateway.wasm)
   --plugins DIR       what `cargo xtask build --release` left there (target/plugins)
@@ -41,7 +47,20 @@ pub(crate) enum Part {
     Edge,
     Backlog,
     Receivers,
+    Cluster,
     Peers,
+}
+
+/// What the part `cluster` does.
+#[derive(Debug)]
+pub(crate) struct ClusterOptions {
+    pub(crate) engines: Vec<EngineKind>,
+    /// Messages that wait when a node dies.
+    pub(crate) takeovers: Vec<u64>,
+    /// Loads are run, too.
+    pub(crate) loads: bool,
+    /// The server's binary.
+    pub(crate) nats: PathBuf,
 }
 
 #[derive(Debug)]
@@ -57,6 +76,7 @@ pub(crate) struct Options {
     pub(crate) sink: PathBuf,
     pub(crate) backlog: u64,
     pub(crate) plugins: PathBuf,
+    pub(crate) cluster: ClusterOptions,
     pub(crate) gateway: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) report: PathBuf,
@@ -89,6 +109,12 @@ impl Options {
             backlog: 1_000_000,
             sink: builtin_sink("plain"),
             plugins: PathBuf::from("target/plugins"),
+            cluster: ClusterOptions {
+                engines: EngineKind::ALL.to_vec(),
+                takeovers: vec![10_000, 100_000],
+                loads: true,
+                nats: std::env::temp_dir().join("relevo-cluster").join("nats-server"),
+            },
             gateway: PathBuf::from("target/edge/gateway.wasm"),
             directory: PathBuf::from("target/bench"),
             report: PathBuf::from("target/bench/report.json"),
@@ -109,6 +135,10 @@ impl Options {
                 "--seconds" => options.duration = Duration::from_secs(value()?.parse().context("--seconds")?),
                 "--queued" => options.queued = value()?.parse().context("--queued")?,
                 "--backlog" => options.backlog = value()?.parse().context("--backlog")?,
+                "--engine" => options.cluster.engines = vec![engine(&value()?)?],
+                "--takeovers" => options.cluster.takeovers = takeovers(&value()?)?,
+                "--takeovers-only" => options.cluster.loads = false,
+                "--nats" => options.cluster.nats = value()?.into(),
                 "--sink" => options.sink = value()?.into(),
                 "--plugins" => options.plugins = value()?.into(),
                 "--gateway" => options.gateway = value()?.into(),
@@ -119,6 +149,7 @@ impl Options {
                     options.duration = Duration::from_secs(2);
                     options.queued = 2000;
                     options.backlog = 2000;
+                    options.cluster.takeovers = vec![2000];
                     options.pairs = 1;
                 }
                 "--strict" => options.strict = true,
@@ -129,6 +160,18 @@ impl Options {
         }
         ensure!(!options.duration.is_zero() && options.queued > 1 && options.pairs > 0, "nothing to measure");
         Ok(Some(options))
+    }
+}
+
+fn engine(name: &str) -> Result<EngineKind> {
+    let found = EngineKind::ALL.into_iter().find(|kind| kind.key() == name);
+    found.with_context(|| format!("there is no engine {name}: nats, postgres"))
+}
+
+fn takeovers(list: &str) -> Result<Vec<u64>> {
+    match list {
+        "-" => Ok(Vec::new()),
+        list => list.split(',').map(|n| n.parse().context("--takeovers")).collect(),
     }
 }
 
@@ -149,6 +192,7 @@ fn part(name: &str) -> Result<Part> {
         "edge" => Part::Edge,
         "backlog" => Part::Backlog,
         "receivers" => Part::Receivers,
+        "cluster" => Part::Cluster,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),
     })

@@ -311,7 +311,7 @@ impl World<'_> {
         }
         self.scene.ledger.clear();
         let sent = Load {
-            to: relay.smtp,
+            to: vec![relay.smtp],
             ledger: Arc::clone(&self.scene.ledger),
             messages: names.iter().map(|name| Message::new(&format!("{name}.test"), 4096)).collect(),
             only: None,

@@ -102,6 +102,13 @@ pub fn proportional(pid: u32) -> Result<u64> {
     Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
+/// Octets that a process had written to disks: what it made dirty in the cache counts (proc(5), io).
+pub fn written(pid: u32) -> Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let line = io.lines().find_map(|l| l.strip_prefix("write_bytes:")).context("no write_bytes")?;
+    Ok(line.trim().parse()?)
+}
+
 /// Sets the peak to what is resident now (proc(5), clear_refs).
 pub fn reset_peak(pid: u32) -> Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").context("cannot reset VmHWM")

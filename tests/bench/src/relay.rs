@@ -69,7 +69,7 @@ pub struct Launch {
     /// A command in front of the relay's: a tracer, say. It must become the relay by exec, so that
     /// the process that is signalled and measured is the relay.
     pub under: Vec<String>,
-    /// Sections for the end of the configuration.
+    /// Sections for the end of the configuration; `{http}` in them stands for the HTTP listener.
     pub sections: String,
     /// Environment variables.
     pub environment: Vec<(String, String)>,
@@ -106,7 +106,11 @@ impl Relay {
         }
         let (key, api_keys) = api_key(setup)?;
         let config = directory.join("relevo.toml");
-        fs::write(&config, configuration(setup, &api_keys, smtp, http) + &launch.sections)?;
+        fs::write(
+            &config,
+            configuration(setup, &api_keys, smtp, http)
+                + &launch.sections.replace("{http}", &http.to_string()),
+        )?;
         let log = directory.join("log");
         let mut words = launch.under.iter().map(OsString::from).chain([setup.binary.into()]);
         let child = Command::new(words.next().context("no command")?)
@@ -133,6 +137,11 @@ impl Relay {
         let _ = self.child.kill();
         self.child.wait()?;
         Ok(())
+    }
+
+    /// How often its log says so.
+    pub fn says(&self, what: &str) -> usize {
+        fs::read_to_string(&self.log).unwrap_or_default().matches(what).count()
     }
 
     /// Of the process.

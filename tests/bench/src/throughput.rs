@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::process::{self, Cpu};
 use crate::relay::PLAIN;
 use crate::series::Second;
-use crate::server::Server;
+use crate::server::{EngineCounters, Server};
 
 /// Long enough for pools, caches and connections to be there.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) recipients: u64,
     /// Sender domains in turn.
     pub(crate) senders: Vec<&'static str>,
+    /// Each message has a text of its own.
+    pub(crate) is_of_words: bool,
     pub(crate) schedule: Schedule,
     pub(crate) duration: Duration,
     /// It goes on until this is true.
@@ -49,6 +51,7 @@ impl Plan {
             sessions,
             recipients: 1,
             senders: vec![PLAIN],
+            is_of_words: false,
             schedule: Schedule::Closed,
             duration,
             told: None,
@@ -56,10 +59,11 @@ impl Plan {
     }
 
     pub(crate) fn load(&self, to: &dyn Server, ledger: &Arc<Ledger>, addresses: &Addresses) -> Load {
+        let message = if self.is_of_words { Message::of_words } else { Message::new };
         Load {
-            to: to.smtp(),
+            to: to.entrances(),
             ledger: Arc::clone(ledger),
-            messages: self.senders.iter().map(|domain| Message::new(domain, self.size)).collect(),
+            messages: self.senders.iter().map(|domain| message(domain, self.size)).collect(),
             only: None,
             addresses: addresses.clone(),
             recipients: self.recipients,
@@ -111,6 +115,9 @@ pub(crate) struct Figures {
     pub(crate) peak_kib: u64,
     /// Processor time of the load generator and the sink.
     pub(crate) harness_us: f64,
+    /// Octets that the server had written to disks for one message.
+    pub(crate) written_octets: Option<f64>,
+    pub(crate) engine: Option<EngineFigures>,
     /// Share of the machine that other processes took meanwhile.
     pub(crate) others: f64,
     /// Second by second: accepted with the time since it was due, arrived with the time since the
@@ -153,6 +160,36 @@ impl Percentiles {
     }
 }
 
+/// What a load cost the engine of a cluster.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct EngineFigures {
+    pub(crate) appends_per_second: f64,
+    pub(crate) messages_per_append: f64,
+    /// Octets of its logs for one message.
+    pub(crate) octets: f64,
+    /// Octets that all its servers wrote to disks for one message.
+    pub(crate) written_octets: f64,
+    /// Processor time of all its servers for one message.
+    pub(crate) cpu_us: f64,
+}
+
+impl EngineFigures {
+    /// From what was counted before and after; none without an engine.
+    #[expect(clippy::cast_precision_loss, reason = "counts of minutes")]
+    fn of(before: &Snapshot, after: &Snapshot, messages: f64, seconds: f64) -> Option<Self> {
+        let (before, after) = (before.engine?, after.engine?);
+        let appends = (after.appends - before.appends) as f64;
+        let each = |before: u64, after: u64| (after as f64 - before as f64) / messages;
+        Some(Self {
+            appends_per_second: appends / seconds,
+            messages_per_append: messages / appends.max(1.0),
+            octets: each(before.octets, after.octets),
+            written_octets: each(before.written, after.written),
+            cpu_us: after.cpu.since(before.cpu).total().as_secs_f64() * 1e6 / messages,
+        })
+    }
+}
+
 /// Everything that is read before and after.
 struct Snapshot {
     at: Instant,
@@ -160,6 +197,8 @@ struct Snapshot {
     server: Cpu,
     harness: Cpu,
     busy: Duration,
+    written: Option<u64>,
+    engine: Option<EngineCounters>,
 }
 
 impl Snapshot {
@@ -170,6 +209,8 @@ impl Snapshot {
             server: server.cpu()?,
             harness: process::cpu(std::process::id())?,
             busy: process::busy()?,
+            written: server.written()?,
+            engine: server.engine()?,
         })
     }
 }
@@ -245,7 +286,8 @@ fn figures(
     let cpu = after.server.since(before.server);
     let harness = after.harness.since(before.harness).total();
     let machine = std::thread::available_parallelism()?.get() as f64 * (after.at - before.at).as_secs_f64();
-    let others = (after.busy.saturating_sub(before.busy)).saturating_sub(cpu.total() + harness);
+    let engine = before.engine.zip(after.engine).map_or(Duration::ZERO, |(b, a)| a.cpu.since(b.cpu).total());
+    let others = (after.busy.saturating_sub(before.busy)).saturating_sub(cpu.total() + harness + engine);
     let delivering = arrived.last.saturating_duration_since(sent.began).as_secs_f64();
     Ok(Figures {
         server: server.name().to_owned(),
@@ -280,6 +322,8 @@ fn figures(
             / counted.get("relevo_queue_commits_total").max(1.0),
         peak_kib: server.main_process().map(process::memory).transpose()?.map_or(0, |m| m.peak),
         harness_us: each(harness),
+        written_octets: before.written.zip(after.written).map(|(b, a)| a.saturating_sub(b) as f64 / messages),
+        engine: EngineFigures::of(before, after, messages, delivering),
         others: others.as_secs_f64() / machine,
         accepted_series: sent.series.points(),
         arrived_series: ledger.arrivals(),

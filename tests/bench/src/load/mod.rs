@@ -35,8 +35,8 @@ pub enum Until {
 /// What to send, how, and for how long.
 #[derive(Clone)]
 pub struct Load {
-    /// The relay's port without AUTH and TLS.
-    pub to: SocketAddr,
+    /// Ports without AUTH and TLS: sessions connect to them in turn.
+    pub to: Vec<SocketAddr>,
     /// Where serial numbers come from and replies are noted.
     pub ledger: Arc<Ledger>,
     /// What is sent, in turn: of different tenants, tracked or not. One that is to come more often
@@ -84,8 +84,8 @@ impl Load {
         runtime()?.block_on(async move {
             // One after another: some servers let no more than five wait for being accepted.
             let mut clients = Vec::new();
-            for _ in 0..self.sessions {
-                clients.push(Client::connect(self.to).await?);
+            for to in self.to.iter().cycle().take(self.sessions) {
+                clients.push(Client::connect(*to).await?);
             }
             let began = Instant::now();
             let shared = Arc::new(Shared {

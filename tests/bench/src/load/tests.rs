@@ -5,7 +5,7 @@ use crate::sink::{self, Behaviour, Observer, Sites};
 
 fn load(to: SocketAddr, ledger: &Arc<Ledger>) -> Load {
     Load {
-        to,
+        to: vec![to],
         ledger: Arc::clone(ledger),
         messages: Arc::new([Message::new("a.test", 2048), Message::new("b.test", 4096)]),
         only: None,

@@ -214,14 +214,14 @@ fn ask(program: &Path, arguments: &[&str]) -> Result<String> {
 }
 
 /// User and group id of an account.
-fn account(name: &str) -> Result<(u32, u32)> {
+pub(crate) fn account(name: &str) -> Result<(u32, u32)> {
     let ids = ["-u", "-g"].map(|flag| ask(Path::new("id"), &[flag, name]));
     let [uid, gid] = ids.map(|id| id.ok().and_then(|text| text.trim().parse().ok()));
     uid.zip(gid).ok_or_else(|| Missing(format!("there is no account {name}")).into())
 }
 
 /// Makes a directory of this account.
-fn directory(path: &Path, owner: Option<(u32, u32)>, mode: u32) -> Result<()> {
+pub(crate) fn directory(path: &Path, owner: Option<(u32, u32)>, mode: u32) -> Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     if let Some((uid, gid)) = owner {
@@ -242,7 +242,7 @@ fn key(ground: &Ground<'_>, owner: (u32, u32)) -> Result<PathBuf> {
 }
 
 /// Servers that give up root must be able to enter the directories above theirs.
-fn reachable(path: &Path) -> Result<()> {
+pub(crate) fn reachable(path: &Path) -> Result<()> {
     for above in path.ancestors() {
         let mode = fs::metadata(above)?.permissions().mode();
         ensure!(

@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
-    ItemView, Lease, LeaseHold, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats,
-    QueuedDelivery, Recipient, ReportKey, Settlement, Spool, StoreError, Unreported,
+    ItemPage, ItemView, Lease, LeaseHold, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey,
+    QueueStats, QueuedDelivery, Recipient, ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 use tokio::sync::Notify;
 
@@ -259,8 +259,8 @@ impl Queue for SimulatedQueue {
         Ok(None)
     }
 
-    async fn list(&self, _: Option<ItemId>, _: usize) -> Result<Vec<ItemView>, StoreError> {
-        Ok(Vec::new())
+    async fn list(&self, _: Option<ItemId>, _: usize) -> Result<ItemPage, StoreError> {
+        Ok(ItemPage::default())
     }
 
     async fn act(

@@ -1,6 +1,7 @@
 //! The figures: as JSON, as a table for people, held against their targets, and as pictures.
 
 mod chart;
+mod cluster;
 mod pictures;
 mod receivers;
 mod table;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::api::Api;
 use crate::backlog::Backlog;
 use crate::ceiling::Ceiling;
+use crate::cluster::ClusterFigures;
 use crate::compare::{Comparison, SourceComparison};
 use crate::edge::Edge;
 use crate::memory::{LargeMessage, LongQueue};
@@ -45,6 +47,7 @@ pub(crate) struct Report {
     pub(crate) edge: Option<Edge>,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) receivers: Option<Receivers>,
+    pub(crate) cluster: Option<ClusterFigures>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,
     pub(crate) long_queue: Option<LongQueue>,

@@ -31,6 +31,7 @@ impl Report {
             edge_lines(edge, &mut text);
         }
         text.push_str(&self.receivers_table());
+        text.push_str(&self.cluster_table());
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
