@@ -34,25 +34,30 @@ class Machine:
     def __init__(self, world, name, address):
         self.name, self.address, self.processes = name, address, []
         self.space = f"{world.bridge}-{name}"
+        # `ip netns exec` would keep disks mounted: it gives each process mounts of its own.
+        self.enter = ["nsenter", f"--net=/run/netns/{self.space}"]
         run("ip", "netns", "add", self.space)
         run("ip", "-n", self.space, "link", "set", "lo", "up")
         run("ip", "link", "add", "eth0", "netns", self.space, "type", "veth", "peer", "name", f"v-{name}", "netns", world.bridge)
         run("ip", "-n", world.bridge, "link", "set", f"v-{name}", "master", "br0", "up")
-        run("ip", "-n", self.space, "address", "add", f"{address}/24", "dev", "eth0")
+        self.add_address(address)
         run("ip", "-n", self.space, "link", "set", "eth0", "up")
 
-    def spawn(self, *command, log, user=None):
+    def add_address(self, address):
+        run("ip", "-n", self.space, "address", "add", f"{address}/24", "dev", "eth0")
+
+    def spawn(self, *command, log, user=None, environment=None):
         """Starts a process; returns it. It leads a group of its own."""
-        into = open(log, "ab")
         switch = ["runuser", "-u", user, "--"] if user else []
-        process = subprocess.Popen(["ip", "netns", "exec", self.space, *switch, *map(str, command)], stdout=into, stderr=into,
-                                   stdin=subprocess.DEVNULL, start_new_session=True, cwd="/")
+        with open(log, "ab") as into:
+            process = subprocess.Popen([*self.enter, *switch, *map(str, command)], stdout=into, stderr=into,
+                                       stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", env={**os.environ, **(environment or {})})
         self.processes.append(process)
         return process
 
     def call(self, *command, user=None, check=True, timeout=120):
         switch = ["runuser", "-u", user, "--"] if user else []
-        return subprocess.run(["ip", "netns", "exec", self.space, *switch, *map(str, command)], check=check, capture_output=True, text=True,
+        return subprocess.run([*self.enter, *switch, *map(str, command)], check=check, capture_output=True, text=True,
                               timeout=timeout, cwd="/")
 
     def cut(self, other):
@@ -64,9 +69,7 @@ class Machine:
 
     def stop(self):
         for process in self.processes:
-            send(process, signal.SIGKILL)
-        for process in self.processes:
-            process.wait()
+            kill(process)
         self.processes = []
         run("ip", "netns", "delete", self.space, check=False)
 
@@ -77,6 +80,12 @@ def send(process, number):
         os.killpg(process.pid, number)
     except ProcessLookupError:
         pass
+
+
+def kill(process):
+    """SIGKILL; returns when it is gone."""
+    send(process, signal.SIGKILL)
+    process.wait()
 
 
 def run(*command, check=True):

@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::build::Profile;
-use crate::workspace::{Workspace, run};
+use crate::workspace::{Workspace, cargo, run};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -35,8 +35,8 @@ usage: cargo xtask TASK
   bench [ARGS]        release build, then tests/bench/run ARGS; with --peers also the peers, which are installed
   crash [--kills N] [--seed S] [ARGS]
                       kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash
-  cluster [--engine nats | postgres] [--fault NAME]
-                      lose nodes, disks and connections of a cluster with real engines: see tests/cluster";
+  cluster [--engine nats | postgres] [--fault NAME...] [--short] [--seeded [NAME]]
+                      lose nodes, disks, power and connections of a cluster with real engines: see tests/cluster";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -104,17 +104,32 @@ fn crash(workspace: &Workspace, args: &[String]) -> Result<()> {
         .env("RELEVO", relay))
 }
 
-/// The contract of the engines, then a cluster of three nodes. The binary that the tests built.
+/// The contract of the engines, then a cluster of three nodes. The binary that the tests built; with
+/// `--seeded` also one that makes mistakes on purpose.
 fn cluster(workspace: &Workspace, args: &[String]) -> Result<()> {
+    let relay = workspace.binary(Profile::Debug);
+    let seeded = relay.with_file_name(format!("relevo-seeded{}", std::env::consts::EXE_SUFFIX));
+    if args.iter().any(|arg| arg == "--seeded") {
+        build::guests(workspace)?;
+        let mut build = cargo();
+        build.args(["build", "--workspace", "--bin", "relevo", "--features", "relevo/seeded-bugs"]);
+        run(build.current_dir(&workspace.root))?;
+        // The build below puts the one without mistakes in its place.
+        std::fs::copy(&relay, &seeded).with_context(|| format!("cannot write {}", seeded.display()))?;
+    }
     test::build(workspace)?;
-    script(workspace, "tests/cluster/run", args, Profile::Debug)
+    run(program(workspace, "tests/cluster/run", args, Profile::Debug).env("RELEVO_SEEDED", seeded))
+        .context("tests/cluster/run failed")
 }
 
-/// Runs a program of the repository with the path of the binary in `RELEVO`.
+/// Runs a program of the repository.
 fn script(workspace: &Workspace, path: &str, args: &[String], profile: Profile) -> Result<()> {
-    run(Command::new(workspace.root.join(path))
-        .args(args)
-        .current_dir(&workspace.root)
-        .env("RELEVO", workspace.binary(profile)))
-    .with_context(|| format!("{path} failed"))
+    run(&mut program(workspace, path, args, profile)).with_context(|| format!("{path} failed"))
+}
+
+/// A program of the repository, with the path of the binary in `RELEVO`.
+fn program(workspace: &Workspace, path: &str, args: &[String], profile: Profile) -> Command {
+    let mut program = Command::new(workspace.root.join(path));
+    program.args(args).current_dir(&workspace.root).env("RELEVO", workspace.binary(profile));
+    program
 }
