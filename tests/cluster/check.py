@@ -55,13 +55,14 @@ class Check:
     def pending(self):
         """What is taken and not delivered waits in one shard. The sink is read last: it may have more by then."""
         taken = [entry[1] for entry in self.cluster.taken()]
+        # Each node lists the messages of all.
         listed = collections.Counter()
         for n in self.cluster.nodes:
             found = self.cluster.nodes[n].call(self.cluster.given.relevo, "queue", "list", "--json", "--config", self.cluster.config(n), check=False)
             if found.returncode != 0:
                 self.object("away", f"node {n} does not list its queue: {found.stderr[-200:]}")
                 return
-            listed.update(item["subject"] for item in json.loads(found.stdout))
+            listed |= collections.Counter(item["subject"] for item in json.loads(found.stdout))
         arrived = self.counted()
         nowhere = [who for who in taken if who not in listed and who not in arrived]
         if nowhere:
@@ -155,7 +156,7 @@ class Check:
             "    if not page['events']: break\n"
             "    for event in page['events']: print(json.dumps({key: event.get(key) for key in ('type', 'cursor', 'message_id', 'recipient')}))\n"
             "    after = page['cursor']\n")
-        found, arrived = {}, self.counted()
+        found, arrived = [], self.counted()
         # What has just arrived is settled.
         time.sleep(SETTLES)
         for n in self.cluster.nodes:
@@ -163,13 +164,14 @@ class Check:
             if done.returncode != 0:
                 self.object("away", f"node {n} does not list its events: {done.stderr[-200:]}")
                 return
-            for line in done.stdout.splitlines():
-                event = json.loads(line)
-                # Whichever node tells it.
-                found[(event["message_id"], int(event["cursor"]))] = event
+            told = [json.loads(line) for line in done.stdout.splitlines()]
+            # Each node tells those of all, and those of a message in order.
+            if found and len(told) != len(found):
+                self.object("events", f"node {n} tells {len(told)} events, and another {len(found)}")
+            found = told
         messages = collections.defaultdict(list)
-        for (message, _), event in sorted(found.items(), key=lambda entry: entry[0][1]):
-            messages[message].append(event)
+        for event in found:
+            messages[event["message_id"]].append(event)
         wrong = []
         homes = {machine.address for machine in self.cluster.nodes.values()}
         # Events of a node that left for good are told by nobody.
