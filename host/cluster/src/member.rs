@@ -324,6 +324,13 @@ impl Member {
     /// Gives everything back, so that others need not wait: no shard is taken any more.
     pub async fn leave(&self) {
         self.state.lock().is_leaving = true;
+        // Others take the home of a node that is alive only if it says that it goes. The first try may
+        // learn only that an interrupted one was written.
+        for _ in 0..2 {
+            if let Err(error) = self.renew_node().await {
+                tracing::warn!(target: "relevo::cluster", %error, "others are not told that this node goes");
+            }
+        }
         let held: Vec<_> = self.state.lock().held.keys().copied().collect();
         for shard in held {
             self.give_back(shard).await;
@@ -462,7 +469,10 @@ impl Member {
     }
 
     async fn renew_node(&self) -> Result<(), EngineError> {
-        let is_draining = self.state.lock().draining.is_some();
+        let is_draining = {
+            let state = self.state.lock();
+            state.draining.is_some() || state.is_leaving
+        };
         let NodeName { address, peer_address, home, .. } = self.node.clone();
         let note = NodeNote { address, peer_address, home, is_draining };
         let note = serde_json::to_string(&note).map_err(|e| EngineError::Refused(e.to_string()))?;
