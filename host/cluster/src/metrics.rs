@@ -210,7 +210,7 @@ mod tests {
     use relevo_queue::shard_log::memory::MemoryLog;
 
     use super::*;
-    use crate::member::{NodeName, ShardHost};
+    use crate::member::{NodeName, ShardHost, ShardLoad};
     use crate::memory::MemoryEngine;
 
     #[derive(Debug)]
@@ -226,6 +226,16 @@ mod tests {
             false
         }
         async fn close(&self, _: u16) {}
+
+        fn set_draining(&self, _: bool) {}
+
+        fn is_idle(&self) -> bool {
+            true
+        }
+
+        fn load(&self, _: u16) -> Option<ShardLoad> {
+            None
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use relevo_cluster::limits::metrics::LimitMetrics;
 use relevo_cluster::limits::questions::{Answer, Question};
 use relevo_cluster::limits::shares::{Carry, CarryError, NodeShares};
 use relevo_cluster::limits::{LimitId, LimitKind, WAITS};
-use relevo_cluster::member::{Member, NodeName, ShardHost};
+use relevo_cluster::member::{Member, NodeName, ShardHost, ShardLoad};
 use relevo_cluster::memory::MemoryEngine;
 use relevo_delivery::shaping::Pace;
 use tokio::task::JoinSet;
@@ -106,6 +106,13 @@ impl ShardHost for NoShards {
     }
 
     async fn close(&self, _: ShardId) {}
+    fn set_draining(&self, _: bool) {}
+    fn is_idle(&self) -> bool {
+        true
+    }
+    fn load(&self, _: ShardId) -> Option<ShardLoad> {
+        None
+    }
 }
 
 /// A connection, which is gone when its node is.

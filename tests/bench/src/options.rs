@@ -23,7 +23,8 @@ usage: RELEVO=PATH tests/bench/run [OPTIONS]
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
   --engine NAME       of the engines of a cluster only this: nats or postgres
   --takeovers N,...   messages that wait when a node of a cluster dies (10000,100000); - for none
-  --nats FILE         the server (/tmp/relevo-cluster/nats-server, where tests/cluster/install puts it)
+  --nats FILE         the server (relevo-cluster/nats-server below the directory for temporary files,
+                      where tests/cluster/install puts it)
   --takeovers-only    of the part `cluster` the takeovers alone
   --installed DIR     where peers are unpacked (target/bench/peers)
   --gateway FILE      the composition (target/edge/gateway.wasm)
